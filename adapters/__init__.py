@@ -1,0 +1,1 @@
+"""The outside world, one folder per thing outside, and the composition roots."""

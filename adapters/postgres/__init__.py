@@ -1,0 +1,1 @@
+"""Postgres: the event store, the read models' runner and queries, the migrations."""

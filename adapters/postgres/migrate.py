@@ -1,0 +1,88 @@
+"""Migrations: ordered SQL files, each applied once, in order, under a lock, in one db transaction each."""
+
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from psycopg import Connection
+
+from adapters.postgres.datastore import connect, first_line
+from domain.errors import Unavailable
+
+OLDEST_SERVER: Final = 150000
+
+
+class MigrationError(Exception):
+    """The database cannot be brought to what this code needs."""
+
+
+class Migration(NamedTuple):
+    """`number` orders the files; `digest` is of the file's text, so that a changed file is noticed."""
+
+    number: int
+    name: str
+    sql: str
+    digest: bytes
+
+
+def available() -> list[Migration]:
+    """The migrations that come with this code, in order."""
+    found = []
+    for file in sorted(files("adapters.postgres").joinpath("migrations").iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".sql"):
+            sql = file.read_text(encoding="utf-8")
+            found.append(Migration(int(file.name[:4]), file.name.removesuffix(".sql"), sql, sha256(sql.encode()).digest()))
+    assert [m.number for m in found] == list(range(1, len(found) + 1)), [m.name for m in found]
+    return found
+
+
+def migrate(dsn: str) -> list[str]:
+    """Bring the database up to date; safe to run from several processes at once.
+
+    Returns:
+        The names of the migrations applied now.
+
+    Raises:
+        Unavailable: Postgres cannot be reached.
+        MigrationError: The server is too old, the database newer than this code, or a migration failed.
+    """
+    with connect(dsn, long=True) as connection:
+        version = connection.info.server_version
+        if version < OLDEST_SERVER:
+            raise MigrationError(f"Postgres 15 or newer is needed, this server is {version // 10000}")
+        try:
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('daybook.migrations', 0))")
+                return _migrate(connection)
+        except psycopg.OperationalError as error:
+            raise Unavailable(f"Postgres went away during a migration: {first_line(error)}") from error
+
+
+def _migrate(connection: Connection[Any]) -> list[str]:
+    connection.execute("CREATE SCHEMA IF NOT EXISTS daybook")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS daybook.migrations"
+        " (number integer PRIMARY KEY, name text NOT NULL, digest bytea NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    applied = {row[0]: (row[1], row[2]) for row in connection.execute("SELECT number, name, digest FROM daybook.migrations")}
+    migrations = available()
+    if len(applied) > len(migrations):
+        raise MigrationError(f"the database has migration {max(applied)}, this Daybook knows only {len(migrations)}")
+    done = []
+    for migration in migrations:
+        if migration.number in applied:
+            if applied[migration.number][1] != migration.digest:
+                raise MigrationError(f"migration {migration.name} was changed after it had been applied")
+            continue
+        try:
+            connection.execute(migration.sql.encode())
+        except psycopg.ProgrammingError as error:
+            raise MigrationError(f"migration {migration.name} failed: {first_line(error)}") from error
+        connection.execute(
+            "INSERT INTO daybook.migrations (number, name, digest) VALUES (%s, %s, %s)",
+            (migration.number, migration.name, migration.digest),
+        )
+        done.append(migration.name)
+    return done

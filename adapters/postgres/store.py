@@ -1,0 +1,156 @@
+"""The event store: decisions are made under the log's lock, on the log's head, and land in one commit."""
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+from psycopg import Connection, Cursor
+
+from adapters.postgres.datastore import Watchdog, connect, cut, first_line
+from adapters.postgres.recorder import COLUMNS, HEAD, append, head_from, raw_event
+from domain.audit import Seal
+from domain.errors import ConflictInStore, HeadMoved, OutcomeUnknown, Unavailable
+from domain.events import RawEvent
+from domain.ledger import Batch, Head
+from domain.posting import Totals
+
+_TOTALS: Final = """
+SELECT account, number, debits, credits, pending_debits, pending_credits
+FROM unnest(%s::uuid[]) AS wanted (id)
+CROSS JOIN LATERAL (SELECT * FROM daybook.postings WHERE account = id ORDER BY number DESC LIMIT 1) AS last
+"""
+
+
+class PostgresEventStore:
+    """`domain.ports.EventStore` on one connection, for one thread; it reconnects by itself."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: Connection[Any] | None = None
+        self._watchdog = Watchdog(time.monotonic)
+
+    @contextmanager
+    def writing(self, command_ids: Collection[UUID] = ()) -> Iterator["PostgresWriting"]:
+        writing = self._begin(command_ids)
+        try:
+            with self._watchdog.guarding(writing.connection):
+                yield writing
+        except psycopg.Error as error:
+            self._drop()
+            raise Unavailable(f"Postgres failed: {first_line(error)}") from error
+        except (Unavailable, OutcomeUnknown):
+            self._drop()
+            raise
+        except BaseException:
+            writing.abandon()
+            raise
+        else:
+            writing.abandon()
+
+    def resolve(self, seal: Seal) -> bool:
+        self._drop()
+        with self.writing() as writing:
+            row = writing.connection.execute("SELECT hash FROM daybook.seals WHERE first = %s", (seal.first,)).fetchone()
+            return row is not None and row[0] == seal.hash
+
+    def close(self) -> None:
+        self._drop()
+        self._watchdog.close()
+
+    def _begin(self, command_ids: Collection[UUID]) -> "PostgresWriting":
+        """A connection that sat idle may have died unnoticed: that costs one reconnect, not an answer."""
+        if self._connection is not None:
+            try:
+                return self._begin_on(self._connection, command_ids)
+            except psycopg.Error as error:
+                broken = self._connection.broken
+                self._drop()
+                if not broken:
+                    raise Unavailable(f"Postgres failed: {first_line(error)}") from error
+        self._connection = connect(self._dsn)
+        try:
+            return self._begin_on(self._connection, command_ids)
+        except psycopg.Error as error:
+            self._drop()
+            raise Unavailable(f"Postgres failed: {first_line(error)}") from error
+
+    def _begin_on(self, connection: Connection[Any], command_ids: Collection[UUID]) -> "PostgresWriting":
+        with self._watchdog.guarding(connection):
+            return PostgresWriting(connection, command_ids)
+
+    def _drop(self) -> None:
+        """Give the connection up without waiting for a server that may not answer."""
+        if self._connection is not None:
+            cut(self._connection)
+            self._connection.close()
+            self._connection = None
+
+
+class PostgresWriting:
+    """`domain.ports.Writing`: a db transaction that holds the log's lock."""
+
+    head: Head
+    answered: Mapping[UUID, RawEvent]
+
+    def __init__(self, connection: Connection[Any], command_ids: Collection[UUID]) -> None:
+        self.connection = connection
+        self._cursor: Cursor[Any] = connection.cursor()
+        # One round trip, so without parameters; each statement sees what is committed when it begins, the lock held.
+        self._cursor.execute(f"BEGIN; SELECT daybook.lock_log(); {HEAD}; {_answers(command_ids)}".encode())
+        self._cursor.nextset()
+        self._cursor.nextset()
+        row = self._cursor.fetchone()
+        assert row is not None
+        self.head = head_from(row)
+        self._cursor.nextset()
+        found = [raw_event(row) for row in self._cursor]
+        self.answered = {event.command_id or event.stream_id: event for event in found}
+
+    def events_after(self, position: int) -> Iterator[RawEvent]:
+        self._cursor.execute(f"SELECT {COLUMNS} FROM daybook.events WHERE position > %s ORDER BY position", (position,))
+        return map(raw_event, self._cursor)
+
+    def streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, Sequence[RawEvent]]:
+        self._cursor.execute(
+            f"SELECT {COLUMNS} FROM daybook.events WHERE stream = ANY(%s) ORDER BY stream, version", (list(stream_ids),)
+        )
+        events = map(raw_event, self._cursor)
+        return {stream: list(of_stream) for stream, of_stream in groupby(events, lambda event: event.stream_id)}
+
+    def totals(self, account_ids: Collection[UUID]) -> Mapping[UUID, Totals]:
+        self._cursor.execute(_TOTALS, (list(account_ids),))
+        return {account: Totals(*totals) for account, *totals in self._cursor}
+
+    def append(self, batch: Batch) -> None:
+        try:
+            append(self._cursor, self.head.position, batch)
+        except psycopg.IntegrityError as error:
+            raise ConflictInStore(first_line(error)) from error
+        except psycopg.Error as error:
+            if error.sqlstate == "DB001":
+                raise HeadMoved(first_line(error)) from error
+            if self.connection.broken or isinstance(error, psycopg.OperationalError):
+                raise Unavailable(f"Postgres failed: {first_line(error)}") from error
+            raise ConflictInStore(first_line(error)) from error
+        try:
+            self._cursor.execute("COMMIT")
+        except psycopg.Error as error:
+            raise OutcomeUnknown(f"the reply to COMMIT was lost: {first_line(error)}") from error
+
+    def abandon(self) -> None:
+        """End the db transaction, if it is not committed, and with it the lock."""
+        if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            self.connection.execute("ROLLBACK")
+
+
+def _answers(command_ids: Collection[UUID]) -> str:
+    """What those commands left, if anything: on the streams they name, or marked with their id elsewhere."""
+    ids = "'{" + ",".join(map(str, command_ids)) + "}'::uuid[]"
+    return (
+        f"SELECT {COLUMNS} FROM daybook.events WHERE stream = ANY({ids}) AND version = 1 AND command IS NULL"  # noqa: S608
+        f" UNION ALL SELECT {COLUMNS} FROM daybook.events WHERE command = ANY({ids})"
+    )

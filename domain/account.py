@@ -1,0 +1,256 @@
+"""An account: its type and normal side, one currency, its limits, and whether it is open, frozen or closed.
+
+Its totals are kept apart (`domain.posting.Totals`): they change with every posting, the account hardly ever.
+"""
+
+from collections.abc import Iterable
+from datetime import date
+from enum import StrEnum
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.book import Book
+from domain.errors import (
+    AccountCodeTaken,
+    AccountIsClosed,
+    AccountIsFrozen,
+    AccountIsNotFrozen,
+    AccountNotEmpty,
+    BookNotFound,
+    CeilingExceeded,
+    InsufficientFunds,
+    LimitsContradict,
+    TotalTooLarge,
+)
+from domain.events import AccountClosed, AccountFrozen, AccountOpened, AccountUnfrozen, Event
+from domain.money import TOTAL_MAX
+from domain.posting import Side, Totals
+
+
+class Type(StrEnum):
+    ASSET = "asset"
+    LIABILITY = "liability"
+    EQUITY = "equity"
+    REVENUE = "revenue"
+    EXPENSE = "expense"
+
+    @property
+    def normal_side(self) -> Side:
+        """The side on which an account of this type grows."""
+        return Side.DEBIT if self in (Type.ASSET, Type.EXPENSE) else Side.CREDIT
+
+
+class Status(StrEnum):
+    OPEN = "open"
+    FROZEN = "frozen"
+    CLOSED = "closed"
+
+
+class Account(Struct, frozen=True):
+    """Limits are balances on the normal side, in minor units; None is no limit. `version` counts the account's events."""
+
+    id: UUID
+    version: int
+    book_id: UUID
+    code: str
+    type: Type
+    currency: str
+    overdraft_limit: int | None
+    floor: int | None
+    ceiling: int | None
+    title: str
+    opened_on: date
+    metadata: dict[str, str]
+    status: Status
+
+    @property
+    def lowest(self) -> tuple[str, int, int] | None:
+        """The limit that binds from below: its name, its value, and the lowest available balance it allows."""
+        limits = []
+        if self.overdraft_limit is not None:
+            limits.append(("overdraft_limit", self.overdraft_limit, -self.overdraft_limit))
+        if self.floor is not None:
+            limits.append(("floor", self.floor, self.floor))
+        return max(limits, key=lambda limit: limit[2], default=None)
+
+
+class Balance(Struct, frozen=True):
+    """On the account's normal side, in minor units. `highest` is what it comes to if all incoming holds are captured."""
+
+    posted: int
+    available: int
+    highest: int
+
+
+def balance(type: Type, totals: Totals) -> Balance:
+    """Posted, less outgoing holds (available), plus incoming ones (highest)."""
+    if type.normal_side is Side.DEBIT:
+        posted = totals.debits - totals.credits
+        return Balance(posted, posted - totals.pending_credits, posted + totals.pending_debits)
+    posted = totals.credits - totals.debits
+    return Balance(posted, posted - totals.pending_debits, posted + totals.pending_credits)
+
+
+def open_account(
+    existing: Account | None,
+    book: Book | None,
+    *,
+    book_id: UUID,
+    account_id: UUID,
+    code: str,
+    type: Type,
+    currency: str,
+    overdraft_limit: int | None,
+    floor: int | None,
+    ceiling: int | None,
+    title: str,
+    opened_on: date,
+    metadata: dict[str, str],
+) -> AccountOpened:
+    """Open an account with nothing on it.
+
+    Raises:
+        BookNotFound: There is no such book.
+        AccountCodeTaken: The book has, or had, an account of that code.
+        LimitsContradict: No balance could satisfy the limits.
+    """
+    if book is None:
+        raise BookNotFound(book_id)
+    if existing is not None:
+        raise AccountCodeTaken(account_id)
+    event = AccountOpened(
+        book_id=book_id,
+        code=code,
+        type=type.value,
+        currency=currency,
+        overdraft_limit=overdraft_limit,
+        floor=floor,
+        ceiling=ceiling,
+        title=title,
+        opened_on=opened_on,
+        metadata=metadata,
+    )
+    lowest = opened(account_id, event).lowest
+    if lowest is not None and ceiling is not None and lowest[2] > ceiling:
+        raise LimitsContradict(lowest[2], ceiling)
+    return event
+
+
+def freeze(account: Account, *, reason: str) -> AccountFrozen:
+    """Stop all postings.
+
+    Raises:
+        AccountIsClosed, AccountIsFrozen: It is not open.
+    """
+    must_be_open(account)
+    return AccountFrozen(reason=reason)
+
+
+def unfreeze(account: Account, *, reason: str) -> AccountUnfrozen:
+    """Let postings through again.
+
+    Raises:
+        AccountIsClosed, AccountIsNotFrozen: It is not frozen.
+    """
+    if account.status is Status.CLOSED:
+        raise AccountIsClosed(account.id)
+    if account.status is Status.OPEN:
+        raise AccountIsNotFrozen(account.id)
+    return AccountUnfrozen(reason=reason)
+
+
+def close(account: Account, totals: Totals, *, reason: str) -> AccountClosed:
+    """End the account, open or frozen.
+
+    Raises:
+        AccountIsClosed: It is closed already.
+        AccountNotEmpty: Its balance is not zero, or something is pending.
+    """
+    if account.status is Status.CLOSED:
+        raise AccountIsClosed(account.id)
+    posted = balance(account.type, totals).posted
+    if posted or totals.pending_debits or totals.pending_credits:
+        raise AccountNotEmpty(account.id, account.currency, posted, totals.pending_debits, totals.pending_credits)
+    return AccountClosed(reason=reason)
+
+
+def must_be_open(account: Account) -> None:
+    if account.status is Status.CLOSED:
+        raise AccountIsClosed(account.id)
+    if account.status is Status.FROZEN:
+        raise AccountIsFrozen(account.id)
+
+
+def must_allow(account: Account, before: Totals, after: Totals) -> None:
+    """Check the limits on what an entry does to the account in all.
+
+    An entry that does not make matters worse is let through, so that an account beyond its limits can be brought back.
+
+    Raises:
+        TotalTooLarge, InsufficientFunds, CeilingExceeded.
+    """
+    if after.debits > TOTAL_MAX or after.credits > TOTAL_MAX:
+        raise TotalTooLarge(account.id)
+    was, is_ = balance(account.type, before), balance(account.type, after)
+    lowest = account.lowest
+    if lowest is not None and is_.available < lowest[2] and is_.available < was.available:
+        raise InsufficientFunds(
+            account.id,
+            account.currency,
+            requested=was.available - is_.available,
+            available=max(was.available - lowest[2], 0),
+            limit=lowest[0],
+            limit_value=lowest[1],
+        )
+    if account.ceiling is not None and is_.highest > account.ceiling and is_.highest > was.highest:
+        raise CeilingExceeded(
+            account.id,
+            account.currency,
+            requested=is_.highest - was.highest,
+            room=max(account.ceiling - was.highest, 0),
+            ceiling=account.ceiling,
+        )
+
+
+def opened(account_id: UUID, event: AccountOpened) -> Account:
+    return Account(
+        id=account_id,
+        version=1,
+        book_id=event.book_id,
+        code=event.code,
+        type=Type(event.type),
+        currency=event.currency,
+        overdraft_limit=event.overdraft_limit,
+        floor=event.floor,
+        ceiling=event.ceiling,
+        title=event.title,
+        opened_on=event.opened_on,
+        metadata=event.metadata,
+        status=Status.OPEN,
+    )
+
+
+_STATUS_AFTER = {
+    AccountFrozen: Status.FROZEN,
+    AccountUnfrozen: Status.OPEN,
+    AccountClosed: Status.CLOSED,
+}
+
+
+def evolve(account: Account, event: Event) -> Account:
+    """The account after one more of its events; never refuses."""
+    return replace(account, version=account.version + 1, status=_STATUS_AFTER[type(event)])
+
+
+def fold(account_id: UUID, events: Iterable[Event]) -> Account | None:
+    """The account after those events of its stream; None without any."""
+    account = None
+    for event in events:
+        if isinstance(event, AccountOpened):
+            account = opened(account_id, event)
+        else:
+            assert account is not None, (account_id, event)
+            account = evolve(account, event)
+    return account

@@ -1,0 +1,234 @@
+"""Every "no" Daybook can say. A `Refusal` is a business answer and is kept; the others are about the asking or the store.
+
+Codes are published and never change. A refusal's fields are public, in minor units and ids.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+from uuid import UUID
+
+import msgspec
+
+
+@dataclass(eq=False)
+class Refusal(Exception):
+    """The command was understood and is refused; the answer is kept under its key for ever."""
+
+    code: ClassVar[str]
+    transient: ClassVar[bool] = False
+    """Whether a new attempt, under a new key, may succeed without anybody changing the request."""
+
+    def details(self) -> dict[str, Any]:
+        """The fields as JSON-ready values, as they are stored."""
+        return {f.name: msgspec.to_builtins(getattr(self, f.name)) for f in fields(self)}
+
+
+@dataclass(eq=False)
+class BookNotFound(Refusal):
+    """No book has that name."""
+
+    code = "book_not_found"
+    book_id: UUID
+
+
+@dataclass(eq=False)
+class BookCodeTaken(Refusal):
+    """A book with that code exists already."""
+
+    code = "book_code_taken"
+    book_id: UUID
+
+
+@dataclass(eq=False)
+class AccountNotFound(Refusal):
+    """The book has no such account."""
+
+    code = "account_not_found"
+    account_id: UUID
+
+
+@dataclass(eq=False)
+class AccountCodeTaken(Refusal):
+    """An account with that code exists already in the book; a code is given once for ever."""
+
+    code = "account_code_taken"
+    account_id: UUID
+
+
+@dataclass(eq=False)
+class AccountIsFrozen(Refusal):
+    """The account is frozen: nothing is posted to it until it is unfrozen."""
+
+    code = "account_frozen"
+    transient = True
+    account_id: UUID
+
+
+@dataclass(eq=False)
+class AccountIsNotFrozen(Refusal):
+    """The account is not frozen, so it cannot be unfrozen."""
+
+    code = "account_not_frozen"
+    account_id: UUID
+
+
+@dataclass(eq=False)
+class AccountIsClosed(Refusal):
+    """The account is closed, which is for ever."""
+
+    code = "account_closed"
+    account_id: UUID
+
+
+@dataclass(eq=False)
+class AccountNotEmpty(Refusal):
+    """Only an account with a zero balance and nothing pending can be closed."""
+
+    code = "account_not_empty"
+    transient = True
+    account_id: UUID
+    currency: str
+    balance: int
+    pending_debits: int
+    pending_credits: int
+
+
+@dataclass(eq=False)
+class LimitsContradict(Refusal):
+    """The lowest balance the limits allow is above the ceiling."""
+
+    code = "limits_contradict"
+    lowest: int
+    ceiling: int
+
+
+@dataclass(eq=False)
+class CurrencyMismatch(Refusal):
+    """The posting is in another currency than its account."""
+
+    code = "currency_mismatch"
+    account_id: UUID
+    currency: str
+    account_currency: str
+
+
+@dataclass(eq=False)
+class EntryUnbalanced(Refusal):
+    """Debits and credits differ in a currency."""
+
+    code = "entry_unbalanced"
+    currency: str
+    debits: int
+    credits: int
+
+
+@dataclass(eq=False)
+class InsufficientFunds(Refusal):
+    """The available balance does not cover what the entry takes from the account."""
+
+    code = "insufficient_funds"
+    transient = True
+    account_id: UUID
+    currency: str
+    requested: int
+    available: int
+    """What could be taken now: the available balance less the lowest one allowed."""
+    limit: str
+    """`overdraft_limit` or `floor`: the one that stands in the way."""
+    limit_value: int
+
+
+@dataclass(eq=False)
+class CeilingExceeded(Refusal):
+    """The entry would lift the account above its ceiling."""
+
+    code = "ceiling_exceeded"
+    transient = True
+    account_id: UUID
+    currency: str
+    requested: int
+    room: int
+    """What could be added now: the ceiling less the balance, incoming holds counted."""
+    ceiling: int
+
+
+@dataclass(eq=False)
+class TotalTooLarge(Refusal):
+    """The account's total of debits or credits would not fit into 63 bits."""
+
+    code = "total_too_large"
+    account_id: UUID
+
+
+@dataclass(eq=False)
+class EntryNotFound(Refusal):
+    """No journal entry has that id."""
+
+    code = "entry_not_found"
+    entry_id: UUID
+
+
+@dataclass(eq=False)
+class EntryAlreadyReversed(Refusal):
+    """The journal entry was reversed before; an entry is reversed once."""
+
+    code = "entry_already_reversed"
+    entry_id: UUID
+    reversed_by_entry_id: UUID
+
+
+@dataclass(eq=False)
+class EntryIsReversal(Refusal):
+    """A reversal is not reversed; post the entry anew."""
+
+    code = "entry_is_reversal"
+    entry_id: UUID
+
+
+REFUSALS: dict[str, type[Refusal]] = {cls.code: cls for cls in Refusal.__subclasses__()}
+
+
+def refusal_from(code: str, details: dict[str, Any]) -> Refusal:
+    """The refusal as it was first raised, from its stored code and details."""
+    cls = REFUSALS[code]
+    return cls(**{f.name: msgspec.convert(details[f.name], f.type) for f in fields(cls)})
+
+
+class KeyInFlight(Exception):
+    """A command with this Idempotency-Key is being decided right now."""
+
+
+class KeyReused(Exception):
+    """This Idempotency-Key was used for another request."""
+
+
+class Overloaded(Exception):
+    """The queue is full or the wait was too long; the command was not looked at and its key is unused."""
+
+
+class Stopping(Exception):
+    """The desk is closing; the command was not looked at and its key is unused."""
+
+
+class Unavailable(Exception):
+    """The store cannot be reached or did not answer in time; nothing was applied and the key is unused."""
+
+
+class OutcomeUnknown(Exception):
+    """The store did not say whether the command was applied; ask again with the same key."""
+
+
+class HeadMoved(Exception):
+    """The log is no longer where the batch was decided: somebody appended without the log's lock."""
+
+
+class ConflictInStore(Exception):
+    """One of the store's unique keys refused the batch; nothing of it was applied."""
+
+
+class EventTooNew(Exception):
+    """A stored event was written by a newer Daybook; this one must not guess at its meaning."""
+
+
+class EventMalformed(Exception):
+    """A stored event does not decode as what its name says."""

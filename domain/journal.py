@@ -1,0 +1,117 @@
+"""Journal entries: postings that balance per currency, recorded together or not at all; undone only by a mirror entry."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain.account import Account, must_allow, must_be_open
+from domain.errors import (
+    AccountNotFound,
+    CurrencyMismatch,
+    EntryAlreadyReversed,
+    EntryIsReversal,
+    EntryUnbalanced,
+)
+from domain.events import EntryPosted, EntryReversed
+from domain.posting import ZERO, Posting, Totals, sums
+
+
+class Entry(Struct, frozen=True):
+    """An entry as later commands see it."""
+
+    id: UUID
+    version: int
+    posted: EntryPosted
+    reversed_by: UUID | None
+
+
+def post(
+    accounts: Mapping[UUID, Account],
+    totals: Mapping[UUID, Totals],
+    *,
+    book_id: UUID,
+    postings: Sequence[Posting],
+    value_date: date,
+    description: str,
+    reference: str,
+    metadata: dict[str, str],
+    reverses: UUID | None = None,
+) -> EntryPosted:
+    """Record postings together.
+
+    Args:
+        accounts, totals: What is known of every account among the postings; one that is absent does not exist.
+        postings: At least one, amounts of at least 1; any number of accounts and currencies, an account more than once.
+        value_date: The day it counts for; may lie in the past or the future.
+
+    Raises:
+        EntryUnbalanced: Debits and credits differ in a currency.
+        AccountNotFound: An account does not exist in this book.
+        CurrencyMismatch: A posting is in another currency than its account.
+        AccountIsFrozen, AccountIsClosed: An account takes no postings.
+        TotalTooLarge, InsufficientFunds, CeilingExceeded: A limit, looked at after all postings of the entry.
+    """
+    for currency, (debits, credits) in sums(postings).items():
+        if debits != credits:
+            raise EntryUnbalanced(currency, debits, credits)
+    after: dict[UUID, Totals] = {}
+    for posting in postings:
+        account = accounts.get(posting.account_id)
+        if account is None or account.book_id != book_id:
+            raise AccountNotFound(posting.account_id)
+        if posting.currency != account.currency:
+            raise CurrencyMismatch(account.id, posting.currency, account.currency)
+        must_be_open(account)
+        before = after.get(account.id) or totals.get(account.id, ZERO)
+        after[account.id] = before.after(posting.side, posting.amount)
+    for account_id, then in after.items():
+        must_allow(accounts[account_id], totals.get(account_id, ZERO), then)
+    return EntryPosted(
+        book_id=book_id,
+        value_date=value_date,
+        postings=tuple(postings),
+        description=description,
+        reference=reference,
+        metadata=metadata,
+        reverses=reverses,
+    )
+
+
+def reverse(
+    entry: Entry,
+    accounts: Mapping[UUID, Account],
+    totals: Mapping[UUID, Totals],
+    *,
+    reversal_id: UUID,
+    value_date: date,
+    description: str,
+    metadata: dict[str, str],
+) -> tuple[EntryPosted, EntryReversed]:
+    """Undo a whole entry by its mirror, once; the two are linked both ways.
+
+    The mirror obeys the accounts' state and limits like any entry.
+
+    Raises:
+        EntryIsReversal: It is a reversal itself.
+        EntryAlreadyReversed: It was reversed before.
+        What `post` raises.
+    """
+    if entry.posted.reverses is not None:
+        raise EntryIsReversal(entry.id)
+    if entry.reversed_by is not None:
+        raise EntryAlreadyReversed(entry.id, entry.reversed_by)
+    mirrored = [Posting(p.account_id, p.side.other, p.amount, p.currency) for p in entry.posted.postings]
+    posted = post(
+        accounts,
+        totals,
+        book_id=entry.posted.book_id,
+        postings=mirrored,
+        value_date=value_date,
+        description=description,
+        reference="",
+        metadata=metadata,
+        reverses=entry.id,
+    )
+    return posted, EntryReversed(book_id=entry.posted.book_id, reversed_by=reversal_id)

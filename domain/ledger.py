@@ -1,0 +1,173 @@
+"""The state that decides: books, accounts with their totals, and entries, as far as they are known.
+
+Everything in it is immutable, so a `Draft` on top of a `Ledger` is thrown away for nothing when its batch is not kept.
+"""
+
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, MutableMapping
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+
+from domain import account as account_rules
+from domain import book as book_rules
+from domain import posting
+from domain.account import Account
+from domain.audit import Seal, seal_hash
+from domain.book import Book
+from domain.events import (
+    AccountOpened,
+    BookOpened,
+    CommandRefused,
+    EntryPosted,
+    EntryReversed,
+    Event,
+    Metadata,
+    RawEvent,
+    Recorded,
+    encode,
+)
+from domain.journal import Entry
+from domain.posting import PostingRow, Totals
+
+V = TypeVar("V")
+
+
+class Head(Struct, frozen=True):
+    """The end of the log: its last position (0 when empty), that batch's time and hash, and the time now."""
+
+    position: int
+    recorded_at: datetime
+    hash: bytes
+    now: datetime
+
+    @property
+    def next_at(self) -> datetime:
+        """When the next batch is recorded: now, but never before the batch before it."""
+        return max(self.now, self.recorded_at)
+
+
+class Batch(Struct, frozen=True):
+    """What one commit appends: events, the postings they make, and the seal over them."""
+
+    events: list[RawEvent]
+    postings: list[PostingRow]
+    seal: Seal
+
+
+class Ledger:
+    """What is known up to the position `applied`. Absent from a mapping: not looked up yet, or forgotten.
+
+    A value of None says that it was looked up and does not exist.
+    """
+
+    def __init__(self) -> None:
+        self.applied = 0
+        self.books: MutableMapping[UUID, Book | None] = {}
+        self.accounts: MutableMapping[UUID, Account | None] = {}
+        self.totals: MutableMapping[UUID, Totals] = {}
+        self.entries: MutableMapping[UUID, Entry | None] = {}
+
+    def apply(self, recorded: Recorded) -> None:
+        """Bring what is known of the things this event touches up to date; the rest is left to be looked up."""
+        event, stream = recorded.event, recorded.stream_id
+        match event:
+            case EntryPosted():
+                if stream in self.entries:
+                    self.entries[stream] = Entry(stream, recorded.version, event, None)
+                for line in event.postings:
+                    before = self.totals.get(line.account_id)
+                    if before is not None:
+                        self.totals[line.account_id] = before.after(line.side, line.amount)
+            case EntryReversed():
+                entry = self.entries.get(stream)
+                if entry is not None:
+                    self.entries[stream] = Entry(entry.id, recorded.version, entry.posted, event.reversed_by)
+            case BookOpened():
+                self.books[stream] = book_rules.opened(stream, event)
+            case AccountOpened():
+                self.accounts[stream] = account_rules.opened(stream, event)
+                self.totals[stream] = posting.ZERO
+            case CommandRefused():
+                pass
+            case _:
+                known = self.accounts.get(stream)
+                if known is not None:
+                    self.accounts[stream] = account_rules.evolve(known, event)
+        self.applied = recorded.position
+
+    def forget(self) -> None:
+        """Drop everything known, as after a long gap or a failure; it is looked up again when needed."""
+        for mapping in (self.books, self.accounts, self.totals, self.entries):
+            mapping.clear()
+
+
+class Draft(Ledger):
+    """A batch being decided on top of a ledger: later commands see what earlier ones of the batch did.
+
+    Args:
+        base: What is known up to `head`.
+    """
+
+    def __init__(self, base: Ledger, head: Head) -> None:
+        assert base.applied == head.position, (base.applied, head.position)
+        self._base = base
+        self._head = head
+        self.applied = base.applied
+        self.books = ChainMap({}, base.books)
+        self.accounts = ChainMap({}, base.accounts)
+        self.totals = ChainMap({}, base.totals)
+        self.entries = ChainMap({}, base.entries)
+        self.events: list[RawEvent] = []
+        self.postings: list[PostingRow] = []
+
+    @property
+    def now(self) -> datetime:
+        """When this batch is recorded."""
+        return self._head.next_at
+
+    def append(
+        self, decided: Iterable[tuple[UUID, int, Event]], metadata: Metadata, command_id: UUID | None = None
+    ) -> list[Recorded]:
+        """Add one command's events, each given with its stream and version there.
+
+        `command_id` marks the first of them, where its stream does not bear the command's own name.
+        """
+        meta = encode(metadata)
+        added = []
+        for stream, version, event in decided:
+            position = self.applied + 1
+            raw = RawEvent(position, stream, version, event.name, self.now, meta, encode(event), command_id)
+            recorded = Recorded(position, stream, version, self.now, event, metadata, command_id)
+            if isinstance(event, EntryPosted):
+                self.postings.extend(self._rows(position, event))
+            self.apply(recorded)
+            self.events.append(raw)
+            added.append(recorded)
+            command_id = None
+        return added
+
+    def _rows(self, position: int, event: EntryPosted) -> Iterator[PostingRow]:
+        totals = {line.account_id: self.totals[line.account_id] for line in event.postings}
+        return posting.rows(event.postings, position=position, value_date=event.value_date, totals=totals)
+
+    def batch(self) -> Batch:
+        """What is to be committed; there must be at least one event."""
+        first, last = self.events[0].position, self.events[-1].position
+        seal = Seal(first, last, self.now, seal_hash(self._head.hash, self.events))
+        return Batch(self.events, self.postings, seal)
+
+    def keep(self) -> None:
+        """The batch is committed: what it changed becomes what is known."""
+        self._base.books.update(self._own(self.books))
+        self._base.accounts.update(self._own(self.accounts))
+        self._base.totals.update(self._own(self.totals))
+        self._base.entries.clear()
+        self._base.applied = self.applied
+
+    @staticmethod
+    def _own(mapping: MutableMapping[UUID, V]) -> MutableMapping[UUID, V]:
+        assert isinstance(mapping, ChainMap)
+        return mapping.maps[0]

@@ -1,0 +1,83 @@
+"""Everything Daybook asks of the world. Adapters implement these; one contract suite holds for every implementation."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+from uuid import UUID
+
+from domain.audit import Seal
+from domain.events import RawEvent
+from domain.ledger import Batch, Head
+from domain.posting import Totals
+
+
+class Writing(Protocol):
+    """The log, locked: nobody else appends until this ends, so what is read here is the truth that decides."""
+
+    head: Head
+    answered: Mapping[UUID, RawEvent]
+    """Of the commands asked about: the first event each one left, be it what it did or its refusal."""
+
+    def events_after(self, position: int) -> Iterator[RawEvent]:
+        """Events past `position`, in order."""
+
+    def streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, Sequence[RawEvent]]:
+        """All events of those streams, in order; a stream without events is absent."""
+
+    def totals(self, account_ids: Collection[UUID]) -> Mapping[UUID, Totals]:
+        """The totals after each account's last posting; an account without postings is absent."""
+
+    def append(self, batch: Batch) -> None:
+        """Commit the batch's events, postings and seal, all or nothing. The lock is given up with the commit.
+
+        Raises:
+            HeadMoved: The batch does not begin right after the head.
+            ConflictInStore: A unique key refused it; nothing was applied.
+            Unavailable: The store failed before the commit; nothing was applied.
+            OutcomeUnknown: The reply to the commit was lost; ask `EventStore.resolve` before answering anyone.
+        """
+
+
+class EventStore(Protocol):
+    """The log of events with the postings they make and the seals over them: all the truth there is."""
+
+    def writing(self, command_ids: Collection[UUID] = ()) -> AbstractContextManager[Writing]:
+        """Take the log's lock and read its head, and what those commands left if they were decided before.
+
+        Raises:
+            Unavailable: The store cannot be reached, or the lock was not to be had in time; nothing was applied.
+        """
+
+    def resolve(self, seal: Seal) -> bool:
+        """Whether the batch of that seal was committed, once no db transaction can commit it any more.
+
+        Raises:
+            Unavailable: It cannot be told yet.
+        """
+
+    def close(self) -> None:
+        """Give up all connections; what is under way fails."""
+
+
+class Log(Protocol):
+    """The log as it is read: committed batches in order, in one consistent view."""
+
+    def head(self) -> Seal | None:
+        """The last seal, or None of an empty log."""
+
+    def seals(self) -> Iterator[Seal]:
+        """Every seal, in order."""
+
+    def events(self, *, after: int = 0, until: int | None = None) -> Iterator[RawEvent]:
+        """Events with `after < position <= until`, in order, streamed."""
+
+
+class Reads(Protocol):
+    """Named queries upon the read models and postings, each answered from one consistent view."""
+
+    async def fetch(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of the query of that name.
+
+        Raises:
+            Unavailable: The store cannot be reached or did not answer in time.
+        """
