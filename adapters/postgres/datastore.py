@@ -13,15 +13,15 @@ from psycopg.conninfo import conninfo_to_dict
 
 from domain.errors import Unavailable
 
-PATIENCE_S: Final = 8.0
+PATIENCE_S: Final = 6.0
 """How long one db transaction of the write path may take before its connection is cut; callers are answered by 10 s."""
 
 SCHEMA: Final = "daybook"
 
 _SESSION: Final = """
 SET timezone = 'UTC';
-SET statement_timeout = '8s';
-SET lock_timeout = '5s';
+SET statement_timeout = '5s';
+SET lock_timeout = '4s';
 SET idle_in_transaction_session_timeout = '5s';
 """
 _LONG_SESSION: Final = """
@@ -31,12 +31,12 @@ SET lock_timeout = '60s';
 SET idle_in_transaction_session_timeout = '60s';
 """
 _TCP: Final = {
-    "connect_timeout": 5,
+    "connect_timeout": 3,
     "keepalives": 1,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
-    "tcp_user_timeout": 8000,
+    "tcp_user_timeout": 5000,
 }
 
 
@@ -102,6 +102,8 @@ class Watchdog:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._guarded: tuple[float, Connection[Any]] | None = None
+        self.fired = False
+        """Whether the last guarded connection was cut."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
@@ -109,6 +111,7 @@ class Watchdog:
     @contextmanager
     def guarding(self, connection: Connection[Any], seconds: float = PATIENCE_S) -> Iterator[None]:
         """Within this, waiting on `connection` fails with psycopg.OperationalError after `seconds`."""
+        self.fired = False
         self._guarded = (self._clock() + seconds, connection)
         try:
             yield
@@ -124,6 +127,7 @@ class Watchdog:
             guarded = self._guarded
             if guarded is not None and guarded[0] < self._clock():
                 self._guarded = None
+                self.fired = True
                 cut(guarded[1])
 
 

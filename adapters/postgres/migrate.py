@@ -32,7 +32,9 @@ def available() -> list[Migration]:
     for file in sorted(files("adapters.postgres").joinpath("migrations").iterdir(), key=lambda f: f.name):
         if file.name.endswith(".sql"):
             sql = file.read_text(encoding="utf-8")
-            found.append(Migration(int(file.name[:4]), file.name.removesuffix(".sql"), sql, sha256(sql.encode()).digest()))
+            found.append(
+                Migration(int(file.name[:4]), file.name.removesuffix(".sql"), sql, sha256(sql.encode()).digest())
+            )
     assert [m.number for m in found] == list(range(1, len(found) + 1)), [m.name for m in found]
     return found
 
@@ -66,14 +68,16 @@ def _migrate(connection: Connection[Any]) -> list[str]:
         " (number integer PRIMARY KEY, name text NOT NULL, digest bytea NOT NULL,"
         " applied_at timestamptz NOT NULL DEFAULT now())"
     )
-    applied = {row[0]: (row[1], row[2]) for row in connection.execute("SELECT number, name, digest FROM daybook.migrations")}
+    applied = {
+        row[0]: (row[1], row[2]) for row in connection.execute("SELECT number, name, digest FROM daybook.migrations")
+    }
     migrations = available()
     if len(applied) > len(migrations):
         raise MigrationError(f"the database has migration {max(applied)}, this Daybook knows only {len(migrations)}")
     done = []
     for migration in migrations:
         if migration.number in applied:
-            if applied[migration.number][1] != migration.digest:
+            if applied[migration.number] != migration.digest:
                 raise MigrationError(f"migration {migration.name} was changed after it had been applied")
             continue
         try:

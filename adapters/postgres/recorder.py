@@ -1,8 +1,8 @@
 """The log as `eventsourcing` sees it: its Postgres application recorder upon our tables.
 
 What is ours: appends go under the log's advisory lock (the library locks the table, which stands in the way of VACUUM
-and CREATE INDEX CONCURRENTLY, or with its db functions not at all, so that readers skip events); positions are head + 1,
-head + 2, ... without gaps; nothing is retried, since a COMMIT whose reply was lost may have happened.
+and CREATE INDEX CONCURRENTLY, or with its db functions not at all, so that readers skip events); positions are
+head + 1, head + 2, ... without gaps; nothing is retried, since a COMMIT whose reply was lost may have happened.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,6 @@ HEAD: Final = """
 SELECT s.last, s.recorded_at, s.hash, clock_timestamp()
 FROM (VALUES (1)) AS one LEFT JOIN (SELECT * FROM daybook.seals ORDER BY first DESC LIMIT 1) AS s ON true
 """
-
 
 
 def raw_event(row: TupleRow) -> RawEvent:
@@ -108,7 +107,10 @@ class LogRecorder(PostgresApplicationRecorder):
                 row = cursor.execute(HEAD).fetchone()
                 assert row is not None
                 head = head_from(row)
-                events = [_from_library(event, position, head) for position, event in enumerate(stored_events, head.position + 1)]
+                events = [
+                    _from_library(event, position, head)
+                    for position, event in enumerate(stored_events, head.position + 1)
+                ]
                 seal = Seal(head.position + 1, head.position + len(events), head.next_at, seal_hash(head.hash, events))
                 append(cursor, head.position, Batch(events, [], seal))
         return [event.position for event in events]

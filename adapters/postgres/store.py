@@ -9,6 +9,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import Connection, Cursor
+from psycopg.pq import TransactionStatus
 
 from adapters.postgres.datastore import Watchdog, connect, cut, first_line
 from adapters.postgres.recorder import COLUMNS, HEAD, append, head_from, raw_event
@@ -39,22 +40,20 @@ class PostgresEventStore:
         try:
             with self._watchdog.guarding(writing.connection):
                 yield writing
+                writing.abandon()
         except psycopg.Error as error:
             self._drop()
             raise Unavailable(f"Postgres failed: {first_line(error)}") from error
-        except (Unavailable, OutcomeUnknown):
+        except BaseException:
             self._drop()
             raise
-        except BaseException:
-            writing.abandon()
-            raise
-        else:
-            writing.abandon()
 
     def resolve(self, seal: Seal) -> bool:
         self._drop()
         with self.writing() as writing:
-            row = writing.connection.execute("SELECT hash FROM daybook.seals WHERE first = %s", (seal.first,)).fetchone()
+            row = writing.connection.execute(
+                "SELECT hash FROM daybook.seals WHERE first = %s", (seal.first,)
+            ).fetchone()
             return row is not None and row[0] == seal.hash
 
     def close(self) -> None:
@@ -67,9 +66,9 @@ class PostgresEventStore:
             try:
                 return self._begin_on(self._connection, command_ids)
             except psycopg.Error as error:
-                broken = self._connection.broken
+                worth_another = self._connection.broken and not self._watchdog.fired
                 self._drop()
-                if not broken:
+                if not worth_another:
                     raise Unavailable(f"Postgres failed: {first_line(error)}") from error
         self._connection = connect(self._dsn)
         try:
@@ -140,10 +139,12 @@ class PostgresWriting:
             self._cursor.execute("COMMIT")
         except psycopg.Error as error:
             raise OutcomeUnknown(f"the reply to COMMIT was lost: {first_line(error)}") from error
+        if self._cursor.statusmessage != "COMMIT":
+            raise ConflictInStore(f"COMMIT was answered with {self._cursor.statusmessage}")
 
     def abandon(self) -> None:
-        """End the db transaction, if it is not committed, and with it the lock."""
-        if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        """End the db transaction, if it is not committed, and with it the lock; a lost connection has ended it."""
+        if self.connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
             self.connection.execute("ROLLBACK")
 
 
@@ -151,6 +152,6 @@ def _answers(command_ids: Collection[UUID]) -> str:
     """What those commands left, if anything: on the streams they name, or marked with their id elsewhere."""
     ids = "'{" + ",".join(map(str, command_ids)) + "}'::uuid[]"
     return (
-        f"SELECT {COLUMNS} FROM daybook.events WHERE stream = ANY({ids}) AND version = 1 AND command IS NULL"  # noqa: S608
+        f"SELECT {COLUMNS} FROM daybook.events WHERE stream = ANY({ids}) AND version = 1 AND command IS NULL"
         f" UNION ALL SELECT {COLUMNS} FROM daybook.events WHERE command = ANY({ids})"
     )

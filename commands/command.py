@@ -1,0 +1,129 @@
+"""A command: what a stranger asks, checked for shape, and what it needs to be decided.
+
+Shape, types and ranges are pydantic's business here; whether it may be done is the domain's.
+"""
+
+from abc import ABC, abstractmethod
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from datetime import date
+from hashlib import sha256
+from typing import Annotated, Any, ClassVar
+from uuid import UUID
+
+import orjson
+from msgspec import Struct
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from domain import ids
+from domain.events import Event, Metadata
+from domain.ledger import Draft
+from domain.money import AMOUNT_MAX, minor_digits
+
+Decided = list[tuple[UUID, int, Event]]
+"""Events with their streams and the versions they take there."""
+
+CODE = r"^[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)*$"
+
+
+def _no_typeid(code: str) -> str:
+    if code.startswith(("acc_", "book_")):
+        raise ValueError("a code does not begin like an id")
+    return code
+
+
+def _currency(code: str) -> str:
+    minor_digits(code)
+    return code
+
+
+def _plain(text: str) -> str:
+    """Text that Postgres, a terminal and a CSV file all take; a control character is a mistake or an attack."""
+    if not text.isprintable():
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+def _day(value: Any) -> Any:
+    if isinstance(value, str) and len(value) != len("2026-01-31"):
+        raise ValueError("a date is written YYYY-MM-DD")
+    return value
+
+
+Code = Annotated[str, StringConstraints(max_length=200, pattern=CODE), AfterValidator(_no_typeid)]
+Name = Annotated[str, StringConstraints(max_length=200, pattern=CODE)]
+"""A code or an id: how a thing that exists is named."""
+Currency = Annotated[str, StringConstraints(pattern="^[A-Z]{3}$"), AfterValidator(_currency)]
+Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
+Limit = Annotated[int, Field(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
+Text = Annotated[str, StringConstraints(max_length=500), AfterValidator(_plain)]
+Day = Annotated[date, BeforeValidator(_day), Field(strict=False)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(_plain)]
+MetadataMap = Annotated[dict[MetadataKey, Text], Field(max_length=50)]
+
+
+class Command(BaseModel, ABC):
+    """What is asked. Frozen, unknown fields forbidden, nothing coerced."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kind: ClassVar[str]
+    """The published name of the command, part of what its Idempotency-Key names."""
+
+    @property
+    @abstractmethod
+    def scope(self) -> UUID:
+        """The book it is asked of, or the thing it is asked upon."""
+
+    @abstractmethod
+    def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
+        """What has to be looked up before it is decided, as (`book`, `account` or `entry`, id).
+
+        Asked again after each look-up, since what it finds may lead on.
+        """
+
+    @abstractmethod
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        """The events, or a Refusal raised."""
+
+    names_stream: ClassVar[bool] = False
+    """Whether its first event begins a stream of the command's own id."""
+
+
+class Asked(Struct, frozen=True):
+    """A command with who asked and the id its Idempotency-Key names."""
+
+    command: Command
+    command_id: UUID
+    metadata: Metadata
+
+
+def ask(
+    command: Command, *, actor: str, key: str, request_id: str = "", correlation_id: str = "", causation_id: str = ""
+) -> Asked:
+    """A command, ready for the desk."""
+    metadata = Metadata(
+        actor=actor,
+        request_id=request_id,
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+        idempotency_key=key,
+        request_hash=request_hash(command),
+    )
+    return Asked(command, ids.command_id(command.scope, command.kind, key), metadata)
+
+
+def request_hash(command: Command) -> str:
+    """SHA-256 over the command as understood: spelling, key order and defaults written out make no difference."""
+    understood = orjson.dumps(command.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
+    return urlsafe_b64encode(sha256(understood).digest()).rstrip(b"=").decode()
+
+
+def book_named(name: str) -> UUID:
+    """The id of the book with that code or `book_` id; ValueError for a malformed id."""
+    return ids.parse(ids.BOOK, name) if name.startswith("book_") else ids.book_id(name)
+
+
+def account_named(book: UUID, name: str) -> UUID:
+    """The id of the account with that code in the book, or of that `acc_` id; ValueError for a malformed id."""
+    return ids.parse(ids.ACCOUNT, name) if name.startswith("acc_") else ids.account_id(book, name)

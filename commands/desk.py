@@ -1,0 +1,403 @@
+"""The desk: takes whatever has queued as one batch, decides it on the log's true head, and commits it at once.
+
+One thread does this, one batch after the other; any number of desks on one database are kept apart by the log's lock.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from uuid import UUID
+
+from msgspec import Struct
+
+from commands.command import Asked
+from domain import account as account_rules
+from domain import book as book_rules
+from domain.account import Account
+from domain.audit import Seal
+from domain.book import Book
+from domain.errors import (
+    ConflictInStore,
+    HeadMoved,
+    KeyInFlight,
+    KeyReused,
+    OutcomeUnknown,
+    Overloaded,
+    Refusal,
+    Stopping,
+    Unavailable,
+    refusal_from,
+)
+from domain.events import BookOpened, CommandRefused, EntryPosted, EntryReversed, Event, RawEvent, Recorded, recorded
+from domain.journal import Entry
+from domain.ledger import Draft, Ledger
+from domain.ports import EventStore, Writing
+from domain.posting import ZERO
+
+BATCH_MAX = 1000
+"""Commands decided under one taking of the lock."""
+QUEUE_MAX = 10_000
+"""Commands that may wait."""
+PATIENCE_S = 9.5
+"""How long a caller waits for an answer."""
+CATCH_UP_MAX = 20_000
+"""Events of others that are applied one by one; past that, everything known is forgotten and looked up anew."""
+KNOWN_MAX = 1_000_000
+"""Accounts kept in memory."""
+_RESOLVE_PAUSES_S = (0.0, 0.1, 0.3, *repeat(1.0, 6))
+
+
+class Outcome(Struct, frozen=True):
+    """The answer to a command: what it did (the first event is the one it is known by), or the refusal that was kept.
+
+    `account` is the account as the command left it, for a command upon an account. `replayed` says that this is the
+    first answer, given again.
+    """
+
+    recorded: tuple[Recorded, ...]
+    refusal: Refusal | None
+    account: Account | None
+    replayed: bool
+
+    @property
+    def position(self) -> int:
+        """Where in the log the answer is."""
+        return self.recorded[0].position
+
+
+Answer = Outcome | Exception
+
+
+class Tally(Struct):
+    """What the desk has done since it was made."""
+
+    batches: int = 0
+    landed: int = 0
+    replayed: int = 0
+    refused: int = 0
+    failed: int = 0
+
+
+class _Waiting(Struct, eq=False):
+    asked: Asked
+    future: "asyncio.Future[Outcome]"
+    loop: asyncio.AbstractEventLoop
+    expiry: asyncio.TimerHandle | None = None
+
+
+class Desk:
+    """Commands in, outcomes out.
+
+    Args:
+        store: The event store; used by the desk's own thread alone.
+        report: Told of what should not happen, as (event, details).
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        report: Callable[[str, BaseException], None],
+        batch_max: int = BATCH_MAX,
+        queue_max: int = QUEUE_MAX,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._store = store
+        self._report = report
+        self._batch_max = batch_max
+        self._queue_max = queue_max
+        self._patience_s = patience_s
+        self._ledger = Ledger()
+        self._seal = b""
+        self._queue: deque[_Waiting] = deque()
+        self._in_flight: set[UUID] = set()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="desk", daemon=True)
+        self.tally = Tally()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def queued(self) -> int:
+        """Commands waiting to be looked at."""
+        return len(self._queue)
+
+    async def submit(self, asked: Asked) -> Outcome:
+        """Decide the command and make it durable, or keep its refusal.
+
+        A caller that goes away neither undoes nor half-does its command.
+
+        Raises:
+            KeyInFlight, KeyReused: The key is not free.
+            Overloaded, Stopping, Unavailable: Nothing was applied, and the key is unused.
+            OutcomeUnknown: It may or may not have been applied; asking again with the same key tells.
+        """
+        if self._stopping.is_set():
+            raise Stopping
+        if asked.command_id in self._in_flight:
+            raise KeyInFlight
+        if len(self._queue) >= self._queue_max:
+            raise Overloaded
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(asked, loop.create_future(), loop)
+        waiting.expiry = loop.call_later(self._patience_s, self._expire, waiting)
+        self._in_flight.add(asked.command_id)
+        self._queue.append(waiting)
+        self._wake.set()
+        return await waiting.future
+
+    async def stop(self) -> None:
+        """Take nothing more, answer what has queued, and end."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
+        self._store.close()
+
+    def _expire(self, waiting: _Waiting) -> None:
+        """The caller has waited long enough: a definite no if the command was not taken up yet."""
+        try:
+            self._queue.remove(waiting)
+        except ValueError:
+            _settle(waiting, OutcomeUnknown("the command is still being decided"))
+        else:
+            self._in_flight.discard(waiting.asked.command_id)
+            _settle(waiting, Overloaded())
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                batch = self._take()
+                answers = self._answer_all([waiting.asked for waiting in batch])
+                self._deliver(batch, answers)
+            if self._stopping.is_set() and not self._queue:
+                return
+
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        while self._queue and len(batch) < self._batch_max:
+            batch.append(self._queue.popleft())
+        return batch
+
+    def _deliver(self, batch: list[_Waiting], answers: Sequence[Answer]) -> None:
+        """Hand out the answers, one wake-up per event loop."""
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Waiting, Answer]]] = {}
+        for waiting, answer in zip(batch, answers, strict=True):
+            self._in_flight.discard(waiting.asked.command_id)
+            by_loop.setdefault(waiting.loop, []).append((waiting, answer))
+        for loop, answered in by_loop.items():
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_settle_all, answered)
+
+    def _answer_all(self, batch: list[Asked]) -> Sequence[Answer]:
+        """Every command's own answer; a batch that fails for one of its commands is decided again one by one."""
+        self.tally.batches += 1
+        try:
+            answers: Sequence[Answer] = self._decide_and_commit(batch)
+        except (Unavailable, OutcomeUnknown) as error:
+            self._forget()
+            answers = [error] * len(batch)
+        except Exception as error:
+            self._forget()
+            self._report("desk.batch_failed", error)
+            if len(batch) > 1:
+                return [answer for asked in batch for answer in self._answer_all([asked])]
+            answers = [Unavailable(str(error)) if isinstance(error, HeadMoved | ConflictInStore) else error]
+        self._count(answers)
+        return answers
+
+    def _decide_and_commit(self, batch: list[Asked]) -> list[Answer]:
+        with self._store.writing({asked.command_id for asked in batch}) as writing:
+            self._catch_up(writing)
+            draft = Draft(self._ledger, writing.head)
+            self._look_up(draft, writing, [asked for asked in batch if asked.command_id not in writing.answered])
+            decided = _Decided(draft, writing)
+            answers = [decided.answer(asked) for asked in batch]
+            for answer in answers:
+                if isinstance(answer, Exception) and not isinstance(answer, KeyReused):
+                    self._report("desk.command_failed", answer)
+            if not draft.events:
+                return answers
+            new = draft.batch()
+            try:
+                writing.append(new)
+            except OutcomeUnknown as error:
+                self._report("desk.outcome_unknown", error)
+                unknown: OutcomeUnknown | None = error
+            else:
+                unknown = None
+        if unknown is not None and not self._landed(new.seal, unknown):
+            raise Unavailable("the commit failed; nothing was applied")
+        draft.keep()
+        self._seal = new.seal.hash
+        return answers
+
+    def _landed(self, seal: Seal, unknown: OutcomeUnknown) -> bool:
+        for pause in _RESOLVE_PAUSES_S:
+            threading.Event().wait(pause)
+            try:
+                return self._store.resolve(seal)
+            except Unavailable as error:
+                self._report("desk.outcome_unknown", error)
+        raise unknown
+
+    def _catch_up(self, writing: Writing) -> None:
+        """Apply what other desks appended since; forget everything if that is much, or if history has changed."""
+        ledger, head = self._ledger, writing.head
+        behind = head.position - ledger.applied
+        if not 0 <= behind <= CATCH_UP_MAX or (behind == 0 and head.hash != self._seal) or self._knows_too_much():
+            self._forget()
+        if not ledger.accounts and not ledger.books:
+            ledger.applied = head.position
+        elif behind:
+            for raw in writing.events_after(ledger.applied):
+                ledger.apply(recorded(raw))
+        assert ledger.applied == head.position, (ledger.applied, head.position)
+        self._seal = head.hash
+
+    def _knows_too_much(self) -> bool:
+        return len(self._ledger.accounts) > KNOWN_MAX
+
+    def _forget(self) -> None:
+        self._ledger.forget()
+
+    def _look_up(self, draft: Draft, writing: Writing, batch: list[Asked]) -> None:
+        """Read what the commands need and is not known, until they need nothing more."""
+        ledger = self._ledger
+        while True:
+            wanted = {seen for asked in batch for seen in asked.command.sees(draft) if not _is_known(draft, *seen)}
+            if not wanted:
+                return
+            streams = {
+                stream: [recorded(raw) for raw in raws]
+                for stream, raws in writing.streams([stream for _, stream in wanted]).items()
+            }
+            accounts = [stream for noun, stream in wanted if noun == "account"]
+            totals = writing.totals(accounts) if accounts else {}
+            for noun, stream in wanted:
+                events = streams.get(stream, [])
+                if noun == "account":
+                    ledger.accounts[stream] = account_rules.fold(stream, [e.event for e in events])
+                    ledger.totals[stream] = totals.get(stream, ZERO)
+                elif noun == "book":
+                    ledger.books[stream] = _book(events)
+                else:
+                    draft.entries[stream] = _entry(events)
+
+    def _count(self, answers: Iterable[Answer]) -> None:
+        for answer in answers:
+            if isinstance(answer, Exception):
+                self.tally.failed += 1
+            elif answer.replayed:
+                self.tally.replayed += 1
+            elif answer.refusal is not None:
+                self.tally.refused += 1
+            else:
+                self.tally.landed += 1
+
+
+class _Decided:
+    """One batch being decided, command by command."""
+
+    def __init__(self, draft: Draft, writing: Writing) -> None:
+        self._draft = draft
+        self._writing = writing
+        self._first: dict[UUID, Outcome] = {}
+
+    def answer(self, asked: Asked) -> Answer:
+        try:
+            first = self._first_answer(asked.command_id)
+            if first is None:
+                outcome = self._decide(asked)
+                self._first[asked.command_id] = outcome
+                return outcome
+            if first.recorded[0].metadata.request_hash != asked.metadata.request_hash:
+                return KeyReused()
+            return first
+        except Exception as error:  # A fault of ours in one command is that command's alone.
+            return error
+
+    def _first_answer(self, command_id: UUID) -> Outcome | None:
+        outcome = self._first.get(command_id)
+        if outcome is None:
+            raw = self._writing.answered.get(command_id)
+            if raw is None:
+                return None
+            return self._again(recorded(raw))
+        return Outcome(outcome.recorded, outcome.refusal, outcome.account, True)
+
+    def _again(self, first: Recorded) -> Outcome:
+        event = first.event
+        if isinstance(event, CommandRefused):
+            return Outcome((first,), refusal_from(event.code, event.details), None, True)
+        account = None
+        if not isinstance(event, EntryPosted | BookOpened):
+            events = self._writing.streams([first.stream_id])[first.stream_id]
+            account = account_rules.fold(first.stream_id, _until(events, first.version))
+        return Outcome((first,), None, account, True)
+
+    def _decide(self, asked: Asked) -> Outcome:
+        command, draft = asked.command, self._draft
+        try:
+            decided = command.decide(draft, asked.command_id)
+        except Refusal as refusal:
+            refused = CommandRefused(
+                command=command.kind, scope=command.scope, code=refusal.code, details=refusal.details()
+            )
+            added = draft.append([(asked.command_id, 1, refused)], asked.metadata)
+            return Outcome(tuple(added), refusal, None, False)
+        added = draft.append(decided, asked.metadata, None if command.names_stream else asked.command_id)
+        return Outcome(tuple(added), None, draft.accounts.get(added[0].stream_id), False)
+
+
+def _until(raws: Sequence[RawEvent], version: int) -> list[Event]:
+    return [recorded(raw).event for raw in raws if raw.version <= version]
+
+
+def _is_known(draft: Draft, noun: str, stream: UUID) -> bool:
+    if noun == "account":
+        return stream in draft.accounts
+    return stream in (draft.books if noun == "book" else draft.entries)
+
+
+def _book(events: list[Recorded]) -> Book | None:
+    for event in events:
+        assert isinstance(event.event, BookOpened), event
+        return book_rules.opened(event.stream_id, event.event)
+    return None
+
+
+def _entry(events: list[Recorded]) -> Entry | None:
+    """The entry on a stream; None where there is none, which a kept refusal on that stream does not change."""
+    entry = None
+    for event in events:
+        match event.event:
+            case EntryPosted() as posted:
+                entry = Entry(event.stream_id, event.version, posted, None)
+            case EntryReversed(reversed_by=reversed_by) if entry is not None:
+                entry = Entry(entry.id, event.version, entry.posted, reversed_by)
+            case _:
+                return None
+    return entry
+
+
+def _settle_all(answered: Iterable[tuple[_Waiting, Answer]]) -> None:
+    for waiting, answer in answered:
+        _settle(waiting, answer)
+
+
+def _settle(waiting: _Waiting, answer: Answer) -> None:
+    if waiting.expiry is not None:
+        waiting.expiry.cancel()
+    if waiting.future.done():
+        return  # The caller has gone, or was told that the outcome is unknown.
+    if isinstance(answer, Exception):
+        waiting.future.set_exception(answer)
+    else:
+        waiting.future.set_result(answer)
