@@ -1,0 +1,183 @@
+"""The log and what was derived from it, as they are read by replay and verification: one consistent view, streamed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import date
+from itertools import count
+from typing import Any, Final, Self
+from uuid import UUID
+
+import psycopg
+from psycopg import Connection, IsolationLevel, sql
+
+from adapters.postgres.datastore import connect, first_line
+from adapters.postgres.recorder import COLUMNS, raw_event
+from domain.audit import Seal
+from domain.errors import Unavailable
+from domain.events import RawEvent
+from domain.posting import PostingRow, Side, Totals
+
+ROWS_AT_ONCE: Final = 5_000
+"""Rows fetched in one round trip; a stream holds no more of them in memory."""
+
+_SIDE: Final[dict[str, Side]] = {"D": Side.DEBIT, "C": Side.CREDIT}
+
+_POSTINGS: Final = """
+SELECT account, position, side, amount, pending, value_date, number, debits, credits, pending_debits, pending_credits
+FROM daybook.postings
+"""
+
+_TOTALS: Final = """
+SELECT id, number, debits, credits, pending_debits, pending_credits
+FROM unnest(%(accounts)s::uuid[]) AS wanted (id)
+CROSS JOIN LATERAL (
+    SELECT * FROM daybook.postings WHERE account = id AND %(until)s::bigint IS NULL
+    ORDER BY number DESC LIMIT 1
+) AS last
+UNION ALL
+SELECT id, number, debits, credits, pending_debits, pending_credits
+FROM unnest(%(accounts)s::uuid[]) AS wanted (id)
+CROSS JOIN LATERAL daybook.totals_at(id, %(until)s::bigint) AS last
+WHERE %(until)s::bigint IS NOT NULL
+"""
+
+_TOTALS_BEFORE: Final = """
+SELECT account, count(*),
+    coalesce(sum(amount) FILTER (WHERE side = 'D' AND NOT pending), 0)::bigint,
+    coalesce(sum(amount) FILTER (WHERE side = 'C' AND NOT pending), 0)::bigint,
+    coalesce(sum(amount) FILTER (WHERE side = 'D' AND pending), 0)::bigint,
+    coalesce(sum(amount) FILTER (WHERE side = 'C' AND pending), 0)::bigint
+FROM daybook.postings
+WHERE account = ANY(%(accounts)s) AND value_date < %(before)s
+    AND (%(until)s::bigint IS NULL OR position <= %(until)s)
+GROUP BY account
+"""
+
+
+class PostgresLog:
+    """`domain.ports.Log` and `replay.stored.Stored` in one read-only db transaction: all answers are of one moment.
+
+    Opened by `with`. Streams may run beside each other.
+
+    Raises:
+        Unavailable: From any method: Postgres cannot be reached, failed, or holds no Daybook.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._open = ExitStack()
+        self._names = count(1)
+        self._connection: Connection[Any]
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            self._connection = opening.enter_context(connect(self._dsn, long=True))
+            # Whole tables are read, so a plan that is quick with the first rows only is the wrong one.
+            self._connection.execute("SET cursor_tuple_fraction = 1; SET synchronize_seqscans = off")
+            self._connection.isolation_level = IsolationLevel.REPEATABLE_READ
+            self._connection.read_only = True
+            opening.enter_context(self._connection.transaction())
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._open.close()
+        except psycopg.Error:
+            return  # What was read has been read; there is nothing to lose with the connection.
+
+    def head(self) -> Seal | None:
+        rows = self._all("SELECT first, last, recorded_at, hash FROM daybook.seals ORDER BY first DESC LIMIT 1")
+        return Seal(*rows[0]) if rows else None
+
+    def seals(self) -> Iterator[Seal]:
+        return (
+            Seal(*row) for row in self._stream("SELECT first, last, recorded_at, hash FROM daybook.seals ORDER BY first")
+        )
+
+    def events(self, *, after: int = 0, until: int | None = None) -> Iterator[RawEvent]:
+        query = (
+            f"SELECT {COLUMNS} FROM daybook.events WHERE position > %s"  # noqa: S608 - our own column names.
+            " AND (%s::bigint IS NULL OR position <= %s) ORDER BY position"
+        )
+        return map(raw_event, self._stream(query, (after, until, until)))
+
+    def stream(self, stream_id: UUID) -> Sequence[RawEvent]:
+        """All events of one stream, in order."""
+        query = f"SELECT {COLUMNS} FROM daybook.events WHERE stream = %s ORDER BY version"  # noqa: S608 - as above.
+        return [raw_event(row) for row in self._all(query, (stream_id,))]
+
+    def named(self, names: Sequence[str]) -> Iterator[RawEvent]:
+        """The events of those stored names, in order."""
+        query = f"SELECT {COLUMNS} FROM daybook.events WHERE name = ANY(%s) ORDER BY position"  # noqa: S608 - as above.
+        return map(raw_event, self._stream(query, (list(names),)))
+
+    def versions(self) -> Iterator[tuple[UUID, int]]:
+        """Every event's stream and version, stream by stream, in order of version."""
+        return self._stream("SELECT stream, version FROM daybook.events ORDER BY stream, version")
+
+    def postings(self) -> Iterator[PostingRow]:
+        """Every posting as stored, in the order on disk, which is that of the log but for what rollbacks left behind."""
+        for account, position, side, amount, pending, value_date, *totals in self._stream(_POSTINGS):
+            yield PostingRow(
+                account, position, _SIDE.get(side, side), amount, pending, value_date, Totals(*totals)
+            )
+
+    def tracked(self) -> Mapping[str, int]:
+        """The position each projection has reached, by its name; none if no projection ever ran."""
+        if not self._all("SELECT 1 FROM pg_class WHERE oid = to_regclass('daybook_read.tracking')"):
+            return {}
+        return dict(self._all("SELECT application_name, notification_id FROM daybook_read.tracking"))
+
+    def read_model(self, table: str, columns: Sequence[str], *, order: str | None = None) -> Iterator[tuple[Any, ...]]:
+        """Rows of a table of the read models; by `order` if one is named."""
+        query = sql.SQL("SELECT {} FROM daybook_read.{}").format(
+            sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(table)
+        )
+        if order is not None:
+            query += sql.SQL(" ORDER BY {}").format(sql.Identifier(order))
+        return self._stream(query)
+
+    def position_at(self, at: object) -> int:
+        """The last position recorded at or before a time; 0 when there is none."""
+        rows = self._all("SELECT daybook.position_at(%s)", (at,))
+        return int(rows[0][0])
+
+    def recorded_at(self, position: int) -> object:
+        """When the batch with that position was recorded; None beyond the log."""
+        rows = self._all(
+            "SELECT recorded_at FROM daybook.seals WHERE first <= %s ORDER BY first DESC LIMIT 1", (position,)
+        )
+        return rows[0][0] if rows else None
+
+    def totals(
+        self, account_ids: Sequence[UUID], *, until: int | None = None, before: date | None = None
+    ) -> dict[UUID, Totals]:
+        """The accounts' totals from the postings: up to a position, and of value dates before a day.
+
+        An account without such postings is absent. With `before`, `number` says how many postings there were.
+        """
+        query = _TOTALS if before is None else _TOTALS_BEFORE
+        wanted = {"accounts": list(account_ids), "until": until, "before": before}
+        return {account: Totals(*totals) for account, *totals in self._all(query, wanted)}
+
+    def _all(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(query.encode(), parameters, binary=True).fetchall()
+        except psycopg.Error as error:
+            raise _unavailable(error) from error
+
+    def _stream(self, query: str | sql.Composable, parameters: Sequence[Any] = ()) -> Iterator[Any]:
+        try:
+            with self._connection.cursor(name=f"stream_{next(self._names)}") as cursor:
+                cursor.execute(query.encode() if isinstance(query, str) else query, parameters, binary=True)
+                while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                    yield from rows
+        except psycopg.Error as error:
+            raise _unavailable(error) from error
+
+
+def _unavailable(error: psycopg.Error) -> Unavailable:
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
+        return Unavailable(f"this database holds no Daybook of this version ({first_line(error)}); see daybook migrate")
+    return Unavailable(f"Postgres failed: {first_line(error)}")
