@@ -89,7 +89,6 @@ class Cluster:
         self.on_event = on_event
         self.superuser_password = self._secret("superuser.password")
         self.login_password = self._secret("login.password")
-        self.sockets = self.footing.sockets()
 
     @property
     def data(self) -> Path:
@@ -113,6 +112,7 @@ class Cluster:
         Raises:
             EmbeddedPostgresError: It cannot be made or started, is not ready within ten minutes, or was cancelled.
         """
+        self.footing.make_sockets()
         self._ensure_data()
         failing_since = time.monotonic()
         while True:
@@ -130,12 +130,15 @@ class Cluster:
             return
         for how, patience_s in ((signal.SIGINT, FAST_SHUTDOWN_S), (signal.SIGQUIT, LINGER_S)):
             if stop_postmaster(pid, how, patience_s):
+                self.footing.remove_sockets()
                 self.on_event("postgres.stopped", {"pid": pid, "signal": how.name})
                 return
         raise self._error(f"Postgres (pid {pid}) does not stop")
 
     def _dsn(self, user: str, password: str, database: str) -> str:
-        return f"postgresql://{user}:{password}@/{database}?host={quote(str(self.sockets), safe='')}&port={PORT}"
+        return (
+            f"postgresql://{user}:{password}@/{database}?host={quote(str(self.footing.sockets), safe='')}&port={PORT}"
+        )
 
     def _secret(self, name: str) -> str:
         """A password of this installation, made when first asked for; written whole or not at all."""
@@ -189,7 +192,7 @@ class Cluster:
         It is in a session of its own, so that Ctrl-C in a terminal does not reach it before those who use it have done.
         """
         remove_stale_pid_file(self.data)
-        settings = SETTINGS | {"unix_socket_directories": '"' + str(self.sockets).replace('"', '""') + '"'}
+        settings = SETTINGS | {"unix_socket_directories": '"' + str(self.footing.sockets).replace('"', '""') + '"'}
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with self._open_log() as log:
             child = subprocess.Popen(  # noqa: S603 - our binaries, our words.

@@ -8,6 +8,7 @@ import os
 import pwd
 import stat
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -63,18 +64,31 @@ class Footing:
             for path in paths:
                 os.chown(path, self.user.pw_uid, self.user.pw_gid, follow_symlinks=False)
 
+    @property
     def sockets(self) -> Path:
-        """The folder for the server's socket; a short one under the temp folder when ours would be too long."""
+        """The folder for the server's socket; one under the temp folder when our own path will not do as an address."""
         path = self.place / "socket"
-        if len(os.fsencode(path)) > SOCKET_FOLDER_BYTES_MAX:
-            # Always the same folder, whatever TMPDIR says: every Daybook on these data must look in one place.
-            path = Path("/tmp") / f"daybook-{_digest(self.place, os.geteuid())}"  # noqa: S108 - `folder` checks whose it is.
+        if len(os.fsencode(path)) <= SOCKET_FOLDER_BYTES_MAX and "," not in str(path):  # Clients split hosts at commas.
+            return path
+        # Always the same folder, whatever TMPDIR says: every Daybook on these data must look in one place.
+        return Path("/tmp") / f"daybook-{_digest(self.place, os.geteuid())}"  # noqa: S108 - it is checked whose it is.
+
+    def make_sockets(self) -> None:
+        """Make the socket's folder, for Postgres and us alone.
+
+        Raises:
+            EmbeddedPostgresError: It is there already and is another's, or open to others.
+        """
         try:
-            path.mkdir(mode=0o700)
-            self.give(path)
+            self.sockets.mkdir(mode=0o700)
+            self.give(self.sockets)
         except FileExistsError:
-            self._assert_ours(path)
-        return path
+            self._assert_ours(self.sockets)
+
+    def remove_sockets(self) -> None:
+        """Leave nothing in the temp folder once the server has stopped."""
+        with suppress(OSError):  # Not empty, or gone: then it is not ours to care for.
+            self.sockets.rmdir()
 
     def _assert_ours(self, folder: Path) -> None:
         found = folder.lstat()  # Not followed: in a shared temp folder anyone may have planted a link, or a folder.
