@@ -126,6 +126,11 @@ class Desk:
         """Commands waiting to be looked at."""
         return len(self._queue)
 
+    @property
+    def alive(self) -> bool:
+        """Whether commands are being decided at all."""
+        return self._thread.is_alive()
+
     async def submit(self, asked: Asked) -> Outcome:
         """Decide the command and make it durable, or keep its refusal.
 
@@ -192,8 +197,10 @@ class Desk:
             self._in_flight.discard(waiting.asked.command_id)
             by_loop.setdefault(waiting.loop, []).append((waiting, answer))
         for loop, answered in by_loop.items():
-            if not loop.is_closed():
+            try:
                 loop.call_soon_threadsafe(_settle_all, answered)
+            except RuntimeError as error:  # The loop was closed under its callers; the desk goes on for the others.
+                self._report("desk.callers_gone", error)
 
     def _answer_all(self, batch: list[Asked]) -> Sequence[Answer]:
         """Every command's own answer; a batch that fails for one of its commands is decided again one by one."""
