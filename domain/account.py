@@ -49,7 +49,7 @@ class Status(StrEnum):
 
 
 class Account(Struct, frozen=True):
-    """Limits are balances on the normal side, in minor units; None is no limit. `version` counts the account's events."""
+    """Limits are on the normal side, in minor units; None is no limit. `version` counts the account's own events."""
 
     id: UUID
     version: int
@@ -77,7 +77,7 @@ class Account(Struct, frozen=True):
 
 
 class Balance(Struct, frozen=True):
-    """On the account's normal side, in minor units. `highest` is what it comes to if all incoming holds are captured."""
+    """On the normal side, in minor units. `highest` is what it comes to if all incoming holds are captured."""
 
     posted: int
     available: int

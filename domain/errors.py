@@ -1,4 +1,4 @@
-"""Every "no" Daybook can say. A `Refusal` is a business answer and is kept; the others are about the asking or the store.
+"""Every "no" Daybook can say. A `Refusal` is a business answer and is kept; the others are about asking and storing.
 
 Codes are published and never change. A refusal's fields are public, in minor units and ids.
 """

@@ -1,4 +1,4 @@
-"""Journal entries: postings that balance per currency, recorded together or not at all; undone only by a mirror entry."""
+"""Journal entries: postings that balance per currency, recorded together or not at all, undone by a mirror entry."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date

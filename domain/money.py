@@ -11,7 +11,7 @@ from iso4217 import Currency
 from msgspec import Struct
 
 MINOR_DIGITS: Final[dict[str, int]] = {c.code: c.exponent for c in Currency if c.exponent is not None}
-"""Digits after the decimal point by currency code: 0 (JPY), 2 (EUR), 3 (KWD), 4 (CLF). Codes without one are no money."""
+"""Digits after the decimal point by currency: 0 (JPY), 2 (EUR), 3 (KWD), 4 (CLF). Codes without any are no money."""
 
 AMOUNT_MAX: Final = 2**53 - 1
 """Largest amount of one posting, in minor units: what every JSON reader keeps exact (RFC 8259, section 6)."""

@@ -9,4 +9,4 @@ from typing import Any, Final
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
 UPCASTS: Final[dict[str, tuple[str, Upcast]]] = {}
-"""Old stored name -> (the next name, the function that makes the next shape). Steps are followed until a name is current."""
+"""Old stored name -> (the next name, the function that makes the next shape), followed until a name is current."""
