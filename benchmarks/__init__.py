@@ -1,0 +1,1 @@
+"""Daybook beside what one would write by hand, in one run on one machine."""
