@@ -1,0 +1,35 @@
+"""Journal entries with their postings, and which of them undoes which."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from domain.events import EntryPosted, EntryReversed, Recorded
+from projections.projection import Change
+
+NAME: Final = "journal"
+VERSION: Final = 1
+CHANGES: Final = ("post_entries", "link_reversals")
+
+
+def project(recorded: Recorded) -> Iterator[Change]:
+    """What the event changes."""
+    match recorded.event:
+        case EntryPosted() as entry:
+            yield Change(
+                "post_entries",
+                {
+                    "entry_id": recorded.stream_id,
+                    "book_id": entry.book_id,
+                    "position": recorded.position,
+                    "recorded_at": recorded.recorded_at,
+                    "reverses": entry.reverses,
+                    "value_date": entry.value_date,
+                    "actor": recorded.metadata.actor,
+                    "description": entry.description or None,
+                    "reference": entry.reference or None,
+                    "metadata": entry.metadata or None,
+                    "postings": entry.postings,
+                },
+            )
+        case EntryReversed(reversed_by=reversed_by):
+            yield Change("link_reversals", {"entry_id": recorded.stream_id, "reversed_by": reversed_by})

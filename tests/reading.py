@@ -1,0 +1,136 @@
+"""Logs to read: events written past the desk, by the one writer there is, for the tests of the read side."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from types import TracebackType
+from typing import Self
+from uuid import UUID, uuid4
+
+from adapters.postgres.store import PostgresEventStore
+from domain import ids
+from domain.account import Type
+from domain.events import (
+    AccountClosed,
+    AccountFrozen,
+    AccountOpened,
+    AccountUnfrozen,
+    BookOpened,
+    CommandRefused,
+    EntryPosted,
+    EntryReversed,
+    Event,
+    Metadata,
+)
+from domain.ledger import Draft, Ledger
+from domain.posting import Posting, Side
+
+DAY = date(2026, 1, 31)
+
+
+class Scribe:
+    """Writes to the log: each call is a commit, unless `one_commit` gathers several."""
+
+    def __init__(self, dsn: str) -> None:
+        self._store = PostgresEventStore(dsn)
+        self._ledger = Ledger()
+        self._pending: list[tuple[UUID, int, Event, Metadata]] | None = None
+        self._opened: dict[UUID, AccountOpened] = {}
+        self._versions: dict[UUID, int] = {}
+        self._entries: dict[UUID, EntryPosted] = {}
+        self.actor = "alice"
+        self.position = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._store.close()
+
+    @contextmanager
+    def one_commit(self) -> Iterator[None]:
+        self._pending = []
+        yield
+        pending, self._pending = self._pending, None
+        self._commit(pending)
+
+    def book(self, code: str = "main") -> UUID:
+        book_id = ids.book_id(code)
+        self._add(book_id, BookOpened(code=code, title=f"The {code} book"))
+        return book_id
+
+    def account(
+        self, book: UUID, code: str, type: Type = Type.ASSET, currency: str = "EUR", *, ceiling: int | None = None
+    ) -> UUID:
+        account_id = ids.account_id(book, code)
+        self._opened[account_id] = AccountOpened(
+            book_id=book,
+            code=code,
+            type=type.value,
+            currency=currency,
+            overdraft_limit=None,
+            ceiling=ceiling,
+            title=f"Account {code}",
+            opened_on=DAY,
+            metadata={"branch": "north"},
+        )
+        self._add(account_id, self._opened[account_id])
+        return account_id
+
+    def freeze(self, account: UUID) -> None:
+        self._add(account, AccountFrozen(reason="asked to"))
+
+    def unfreeze(self, account: UUID) -> None:
+        self._add(account, AccountUnfrozen())
+
+    def close(self, account: UUID) -> None:
+        self._add(account, AccountClosed())
+
+    def transfer(self, debit: UUID, credit: UUID, amount: int, description: str = "") -> UUID:
+        return self.entry([(debit, Side.DEBIT, amount), (credit, Side.CREDIT, amount)], description)
+
+    def entry(
+        self, lines: list[tuple[UUID, Side, int]], description: str = "", *, reverses: UUID | None = None
+    ) -> UUID:
+        entry_id = uuid4()
+        self._entries[entry_id] = EntryPosted(
+            book_id=self._opened[lines[0][0]].book_id,
+            value_date=DAY,
+            postings=tuple(Posting(a, side, amount, self._opened[a].currency) for a, side, amount in lines),
+            description=description,
+            reverses=reverses,
+        )
+        self._add(entry_id, self._entries[entry_id])
+        return entry_id
+
+    def reverse(self, entry: UUID) -> UUID:
+        posted = self._entries[entry]
+        mirror = self.entry([(p.account_id, p.side.other, p.amount) for p in posted.postings], reverses=entry)
+        self._add(entry, EntryReversed(book_id=posted.book_id, reversed_by=mirror))
+        return mirror
+
+    def refuse(self, command: str, scope: UUID, code: str, **details: str | int | None) -> UUID:
+        command_id = uuid4()
+        self._add(command_id, CommandRefused(command=command, scope=scope, code=code, details=details))
+        return command_id
+
+    def event(self, stream: UUID, event: Event) -> None:
+        self._add(stream, event)
+
+    def _add(self, stream: UUID, event: Event) -> None:
+        version = self._versions[stream] = self._versions.get(stream, 0) + 1
+        metadata = Metadata(actor=self.actor, request_id=f"req-{stream.hex[:12]}", idempotency_key=f"key-{stream}")
+        added = (stream, version, event, metadata)
+        if self._pending is None:
+            self._commit([added])
+        else:
+            self._pending.append(added)
+
+    def _commit(self, events: list[tuple[UUID, int, Event, Metadata]]) -> None:
+        with self._store.writing() as writing:
+            draft = Draft(self._ledger, writing.head)
+            for stream, version, event, metadata in events:
+                draft.append([(stream, version, event)], metadata)
+            writing.append(draft.batch())
+        draft.keep()
+        self.position = draft.applied
