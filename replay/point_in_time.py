@@ -48,9 +48,7 @@ class Balances(Struct, frozen=True):
     totals: dict[UUID, Totals]
 
 
-def moment(
-    log: Log, *, position: int | None = None, at: datetime | None = None, before: date | None = None
-) -> Moment:
+def moment(log: Log, *, position: int | None = None, at: datetime | None = None, before: date | None = None) -> Moment:
     """What is being asked for: up to a position, up to a recorded time (inclusive), or, without either, all of the log.
 
     Raises:

@@ -4,12 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
+from domain.events import RawEvent
 from domain.ports import Log
 from domain.posting import PostingRow
 
 
 class Stored(Log, Protocol):
     """One consistent view of the log, the postings and the read models; streams may run beside each other."""
+
+    def stream(self, stream_id: UUID) -> Sequence[RawEvent]:
+        """All events of one stream, in order."""
 
     def versions(self) -> Iterator[tuple[UUID, int]]:
         """Every event's stream and version, stream by stream, in order of version."""

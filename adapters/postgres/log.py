@@ -7,8 +7,10 @@ from itertools import count
 from typing import Any, Final, Self
 from uuid import UUID
 
+import msgspec
 import psycopg
 from psycopg import Connection, IsolationLevel, sql
+from psycopg.types.json import set_json_loads
 
 from adapters.postgres.datastore import connect, first_line
 from adapters.postgres.recorder import COLUMNS, raw_event
@@ -76,6 +78,7 @@ class PostgresLog:
             self._connection.execute("SET cursor_tuple_fraction = 1; SET synchronize_seqscans = off")
             self._connection.isolation_level = IsolationLevel.REPEATABLE_READ
             self._connection.read_only = True
+            set_json_loads(msgspec.json.decode, self._connection)
             opening.enter_context(self._connection.transaction())
             self._open = opening.pop_all()
         return self
@@ -92,24 +95,25 @@ class PostgresLog:
 
     def seals(self) -> Iterator[Seal]:
         return (
-            Seal(*row) for row in self._stream("SELECT first, last, recorded_at, hash FROM daybook.seals ORDER BY first")
+            Seal(*row)
+            for row in self._stream("SELECT first, last, recorded_at, hash FROM daybook.seals ORDER BY first")
         )
 
     def events(self, *, after: int = 0, until: int | None = None) -> Iterator[RawEvent]:
         query = (
-            f"SELECT {COLUMNS} FROM daybook.events WHERE position > %s"  # noqa: S608 - our own column names.
+            f"SELECT {COLUMNS} FROM daybook.events WHERE position > %s"
             " AND (%s::bigint IS NULL OR position <= %s) ORDER BY position"
         )
         return map(raw_event, self._stream(query, (after, until, until)))
 
     def stream(self, stream_id: UUID) -> Sequence[RawEvent]:
         """All events of one stream, in order."""
-        query = f"SELECT {COLUMNS} FROM daybook.events WHERE stream = %s ORDER BY version"  # noqa: S608 - as above.
+        query = f"SELECT {COLUMNS} FROM daybook.events WHERE stream = %s ORDER BY version"
         return [raw_event(row) for row in self._all(query, (stream_id,))]
 
     def named(self, names: Sequence[str]) -> Iterator[RawEvent]:
         """The events of those stored names, in order."""
-        query = f"SELECT {COLUMNS} FROM daybook.events WHERE name = ANY(%s) ORDER BY position"  # noqa: S608 - as above.
+        query = f"SELECT {COLUMNS} FROM daybook.events WHERE name = ANY(%s) ORDER BY position"
         return map(raw_event, self._stream(query, (list(names),)))
 
     def versions(self) -> Iterator[tuple[UUID, int]]:
@@ -117,11 +121,9 @@ class PostgresLog:
         return self._stream("SELECT stream, version FROM daybook.events ORDER BY stream, version")
 
     def postings(self) -> Iterator[PostingRow]:
-        """Every posting as stored, in the order on disk, which is that of the log but for what rollbacks left behind."""
+        """Every posting as stored, in the order on disk: the log's, but for holes that rollbacks left and others filled."""
         for account, position, side, amount, pending, value_date, *totals in self._stream(_POSTINGS):
-            yield PostingRow(
-                account, position, _SIDE.get(side, side), amount, pending, value_date, Totals(*totals)
-            )
+            yield PostingRow(account, position, _SIDE.get(side, side), amount, pending, value_date, Totals(*totals))
 
     def tracked(self) -> Mapping[str, int]:
         """The position each projection has reached, by its name; none if no projection ever ran."""
@@ -135,7 +137,7 @@ class PostgresLog:
             sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(table)
         )
         if order is not None:
-            query += sql.SQL(" ORDER BY {}").format(sql.Identifier(order))
+            query = query + sql.SQL(" ORDER BY {}").format(sql.Identifier(order))
         return self._stream(query)
 
     def position_at(self, at: object) -> int:
@@ -167,10 +169,11 @@ class PostgresLog:
         except psycopg.Error as error:
             raise _unavailable(error) from error
 
-    def _stream(self, query: str | sql.Composable, parameters: Sequence[Any] = ()) -> Iterator[Any]:
+    def _stream(self, query: str | sql.Composed, parameters: Sequence[Any] = ()) -> Iterator[Any]:
         try:
             with self._connection.cursor(name=f"stream_{next(self._names)}") as cursor:
-                cursor.execute(query.encode() if isinstance(query, str) else query, parameters, binary=True)
+                with self._connection.transaction():  # A table that cannot be read must not end the other streams.
+                    cursor.execute(query.encode() if isinstance(query, str) else query, parameters, binary=True)
                 while rows := cursor.fetchmany(ROWS_AT_ONCE):
                     yield from rows
         except psycopg.Error as error:

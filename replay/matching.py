@@ -1,0 +1,71 @@
+"""Two sets of rows held against each other by key, while both stream by; what was to be found and what was."""
+
+from collections.abc import Callable, Hashable, Iterator
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
+
+Report = Callable[[K, R | None, R | None], None]
+"""Told of each key whose rows differ: the row expected and the row found; None where there is none."""
+
+
+class Matching(Generic[K, R]):
+    """Remembers only the rows that have not met their counterpart, which are few when both come in about one order.
+
+    Args:
+        found: The rows as stored, in any order.
+        differ: Told of every key with a row missing, too many or different.
+    """
+
+    def __init__(self, found: Iterator[tuple[K, R]], differ: Report[K, R]) -> None:
+        self._found = found
+        self._differ = differ
+        self._exhausted = False
+        self._early: dict[K, R] = {}
+        """Found, and not expected yet."""
+        self._late: dict[K, R] = {}
+        """Expected, and not found yet."""
+        self.matched = 0
+
+    def expect(self, key: K, row: R) -> None:
+        """The next row that must be there; keys are expected once."""
+        found = None if self._exhausted else next(self._found, None)
+        if found is not None and found[0] == key and key not in self._early:
+            self._compare(key, row, found[1])
+            return
+        if found is None:
+            self._exhausted = True
+        else:
+            self._see(*found)
+        if key in self._early:
+            self._compare(key, row, self._early.pop(key))
+        elif self._exhausted:
+            self._differ(key, row, None)
+        else:
+            self._late[key] = row
+
+    def finish(self) -> None:
+        """Nothing more is expected: what is still to be found is too much, what was not found is missing."""
+        for key, row in self._found:
+            self._see(key, row)
+        for key, row in self._late.items():
+            self._differ(key, row, None)
+        for key, row in self._early.items():
+            self._differ(key, None, row)
+        self._late.clear()
+        self._early.clear()
+
+    def _see(self, key: K, row: R) -> None:
+        if key in self._late:
+            self._compare(key, self._late.pop(key), row)
+        elif key in self._early:
+            self._differ(key, None, row)
+        else:
+            self._early[key] = row
+
+    def _compare(self, key: K, expected: R, found: R) -> None:
+        if expected == found:
+            self.matched += 1
+        else:
+            self._differ(key, expected, found)

@@ -1,0 +1,247 @@
+"""Verification: every seal is hashed again, every posting and every read model is derived again from the events alone.
+
+The derivations share no code with the desk and the projectors that they check. What could not be checked is reported as
+incomplete, never as passed.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from operator import itemgetter
+from uuid import UUID
+
+import msgspec
+
+from domain import ids
+from domain.audit import Seal
+from domain.errors import EventMalformed, EventTooNew, Unavailable
+from domain.events import EntryPosted, RawEvent, Recorded, recorded
+from domain.posting import PostingRow, Side
+from replay.chain import Chain
+from replay.derived import Derived
+from replay.matching import Matching
+from replay.read_models import ReadModel, read_models
+from replay.report import NOWHERE, Check, Findings, Report, Tally, contrast
+from replay.stored import Stored
+
+Progress = Callable[[int, int], None]
+"""Told now and then how many events are done, of how many."""
+
+REPORT_EVERY = 5_000
+
+CHECKS = ("streams", "seals", "events", "postings", "books", "accounts", "balances", "entries", "audit_trail")
+
+
+def verify(stored: Stored, *, progress: Progress | None = None) -> Report:
+    """Check everything stored against the log, and the log against its seals."""
+    try:
+        head = stored.head()
+        return _Verification(stored, head, progress or _silent).run()
+    except Unavailable as error:
+        return Report(0, None, tuple(Check(name, 0, 0, 0, str(error)) for name in CHECKS), (), {})
+
+
+def _silent(done: int, of: int) -> None:
+    """Nobody looks."""
+
+
+class _Verification:
+    """One pass over the events, beside everything that is held against them."""
+
+    def __init__(self, stored: Stored, head: Seal | None, progress: Progress) -> None:
+        self._stored = stored
+        self._head = head
+        self._end = head.last if head is not None else 0
+        self._progress = progress
+        self._findings = Findings()
+        self._streams = Tally("streams", self._findings)
+        self._chain = Chain(stored.seals(), self._findings)
+        self._derived = Derived(self._chain.events)
+        self._postings = _Postings(stored, self._findings)
+        self._models = list(read_models(stored, self._derived, self._end, self._findings))
+        self._live = [model for model in self._models if not model.tally.incomplete]
+
+    def run(self) -> Report:
+        self._check_versions()
+        try:
+            self._check_events()
+        except Unavailable as error:
+            for tally in (self._chain.seals, self._chain.events):
+                tally.leave(str(error))
+            self._stop_deriving(self._chain.events.through + 1)
+        tallies = (self._streams, self._chain.seals, self._chain.events, self._postings.tally)
+        return Report(
+            head=self._end,
+            recorded_at=self._head.recorded_at if self._head is not None else None,
+            checks=tuple(tally.check() for tally in (*tallies, *(model.tally for model in self._models))),
+            findings=self._findings.first(),
+            counts=dict(sorted(self._findings.counts.items())),
+        )
+
+    def _check_versions(self) -> None:
+        """Every stream's versions are 1, 2, 3, ..."""
+        try:
+            for stream, events in groupby(self._stored.versions(), itemgetter(0)):
+                self._streams.checked += 1
+                for due, (_, version) in enumerate(events, 1):
+                    if version != due:
+                        self._bad_stream(stream, due, version)
+                        break
+        except Unavailable as error:
+            self._streams.leave(str(error))
+        else:
+            self._streams.through = self._end
+
+    def _bad_stream(self, stream: UUID, due: int, version: int) -> None:
+        after = [event.position for event in self._stored.stream(stream) if event.version == version]
+        position = after[0] if after else None
+        self._streams.problem(
+            "stream_version_gap", position, f"stream {stream}", f"version {due}", f"version {version}"
+        )
+
+    def _check_events(self) -> None:
+        """The seals are checked over all events; what derives from them as far as they can be followed."""
+        self._finish_reached(0)
+        deriving = True
+        for raw in self._stored.events():
+            self._chain.take(raw)
+            if deriving and raw.position <= self._end:
+                deriving = self._chain.broken_at is None and self._derive(raw)
+                if not deriving:
+                    self._stop_deriving(self._chain.broken_at or raw.position)
+            if raw.position % REPORT_EVERY == 0:
+                self._progress(raw.position, self._end)
+        self._chain.finish()
+        if deriving and self._chain.broken_at is not None:
+            self._stop_deriving(self._chain.broken_at)
+        elif deriving:
+            self._postings.finish()
+        self._progress(self._end, self._end)
+
+    def _derive(self, raw: RawEvent) -> bool:
+        """Everything that follows from one event; False if it cannot be understood."""
+        event = self._understood(raw)
+        if event is None:
+            return False
+        self._postings.take(raw.position, self._derived.apply(event))
+        for model in tuple(self._live):
+            self._attempt(model, lambda: model.take(event))  # noqa: B023 - called at once.
+        self._finish_reached(raw.position)
+        return True
+
+    def _understood(self, raw: RawEvent) -> Recorded | None:
+        events = self._chain.events
+        try:
+            return recorded(raw)
+        except EventTooNew as error:
+            events.leave(f"position {raw.position} was written by a newer Daybook: {error}")
+        except EventMalformed as error:
+            unbalanced = _imbalance(raw)
+            if unbalanced is None:
+                events.problem("event_malformed", raw.position, raw.name, "what its name says", str(error))
+            else:
+                events.problem("entry_unbalanced", raw.position, raw.name, "debits and credits equal", unbalanced)
+        return None
+
+    def _finish_reached(self, position: int) -> None:
+        for model in [model for model in self._live if model.upto == position]:
+            self._attempt(model, model.finish)
+            if model in self._live:
+                self._live.remove(model)
+
+    def _stop_deriving(self, position: int) -> None:
+        self._postings.stop_before(position)
+        for model in tuple(self._live):
+            self._attempt(model, lambda: model.stop_before(position))  # noqa: B023 - called at once.
+        self._live.clear()
+
+    def _attempt(self, model: ReadModel, act: Callable[[], None]) -> None:
+        """What cannot be read is left out, and said to be."""
+        try:
+            act()
+        except Unavailable as error:
+            model.tally.leave(str(error))
+            self._live.remove(model)
+
+
+class _Postings:
+    """Every posting row, derived again and compared in all its columns."""
+
+    _COLUMNS = (
+        *("account", "position", "side", "amount", "pending", "value_date", "number", "debits", "credits"),
+        *("pending_debits", "pending_credits"),
+    )
+
+    def __init__(self, stored: Stored, findings: Findings) -> None:
+        self.tally = Tally("postings", findings)
+        self._stopped_at = NOWHERE
+        found = (((row.account_id, row.totals.number), row) for row in stored.postings())
+        self._matching: Matching[tuple[UUID, int], PostingRow] | None = Matching(found, self._differ)
+
+    def take(self, position: int, rows: Iterable[PostingRow]) -> None:
+        """The rows that the event at that position makes."""
+        if self._matching is None:
+            return
+        self.tally.through = position
+        try:
+            for row in rows:
+                self._matching.expect((row.account_id, row.totals.number), row)
+                self.tally.checked += 1
+        except Unavailable as error:
+            self._leave(error)
+
+    def finish(self) -> None:
+        """No more events."""
+        if self._matching is None:
+            return
+        try:
+            self._matching.finish()
+        except Unavailable as error:
+            self._leave(error)
+
+    def stop_before(self, position: int) -> None:
+        """The events from there on cannot be told, nor the postings they made."""
+        self._stopped_at = position
+        self.tally.leave(f"the log can be followed only to {position - 1}")
+        self.finish()
+
+    def _leave(self, error: Unavailable) -> None:
+        self.tally.leave(str(error))
+        self._matching = None
+
+    def _differ(self, key: tuple[UUID, int], expected: PostingRow | None, found: PostingRow | None) -> None:
+        row = expected or found
+        assert row is not None
+        if row.position >= self._stopped_at:
+            return
+        code = "posting_missing" if found is None else "posting_extra" if expected is None else "posting_differs"
+        subject = f"posting {key[1]} of account {ids.show(ids.ACCOUNT, key[0])}"
+        words = contrast(self._COLUMNS, _cells(expected), _cells(found))
+        self.tally.problem(code, row.position, subject, *words)
+
+
+def _cells(row: PostingRow | None) -> tuple[object, ...] | None:
+    if row is None:
+        return None
+    totals = row.totals
+    return (
+        *(ids.show(ids.ACCOUNT, row.account_id), row.position, row.side, row.amount, row.pending, row.value_date),
+        *(totals.number, totals.debits, totals.credits, totals.pending_debits, totals.pending_credits),
+    )
+
+
+def _imbalance(raw: RawEvent) -> str | None:
+    """What an entry that does not decode is out of balance by, if that is what is wrong with it."""
+    if not raw.name.startswith(EntryPosted.name.rpartition(".")[0]):
+        return None
+    try:
+        sides: dict[tuple[str, str], int] = {}
+        for posting in msgspec.json.decode(raw.payload)["postings"]:
+            key = (posting["currency"], posting["side"])
+            sides[key] = sides.get(key, 0) + posting["amount"]
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return None
+    for currency in sorted({currency for currency, _ in sides}):
+        debits, credits = sides.get((currency, Side.DEBIT), 0), sides.get((currency, Side.CREDIT), 0)
+        if debits != credits:
+            return f"debits {debits}, credits {credits} {currency}"
+    return None
