@@ -1,0 +1,70 @@
+"""Log lines: a name and fields, never prose, never a body or a key."""
+
+import logging
+import sys
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from adapters.observe.handled import Handled
+
+log: Final = structlog.get_logger("daybook")
+
+_SHARED: Final[list[Processor]] = [
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+
+
+def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
+    """Once per process, by whoever starts it: lines of JSON on stderr, or of text where a person looks on.
+
+    The libraries' own log lines (uvicorn, psycopg) take the same way.
+    """
+    stream = stream or sys.stderr
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer() if stream.isatty() else structlog.processors.JSONRenderer(sort_keys=False)
+    )
+    structlog.configure(
+        processors=[*_SHARED, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_SHARED,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+
+
+def handled(request: Handled) -> None:
+    """The one line of a request."""
+    fields: dict[str, Any] = {
+        "method": request.method,
+        "route": request.route,
+        "status": request.status,
+        "duration_ms": round(request.seconds * 1000, 2),
+        "request_id": request.request_id,
+    }
+    if request.command:
+        fields |= {"command": request.command, "outcome": request.outcome, "actor": request.actor}
+    if request.position is not None:
+        fields["position"] = request.position
+    if request.code:
+        fields["code"] = request.code
+    if request.correlation_id:
+        fields["correlation_id"] = request.correlation_id
+    log.info("request.handled", **fields)
+
+
+def fault(event: str, error: BaseException) -> None:
+    """What should not happen, with where it happened."""
+    log.error(event, error=type(error).__name__, exc_info=error)

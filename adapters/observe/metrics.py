@@ -1,0 +1,117 @@
+"""Numbers for Prometheus, one registry for each app, so that several may live in one process.
+
+Labels hold only what Daybook itself named (routes, kinds, codes): a stranger cannot make new series.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from adapters.observe.handled import Handled
+from commands.desk import Desk
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class ProjectorStatus(Protocol):
+    """How a projector stands: see `adapters.postgres.projecting.Status`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def running(self) -> bool: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def head(self) -> int: ...
+    @property
+    def lag_events(self) -> int: ...
+    @property
+    def lag_s(self) -> float: ...
+    @property
+    def error(self) -> str | None: ...
+
+
+class Metrics:
+    """What is counted as requests are handled, and what is looked up when somebody asks."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._commands = Counter(
+            "daybook_commands", "Commands by kind and outcome.", ["kind", "outcome"], registry=self._registry
+        )
+        self._refusals = Counter("daybook_refusals", "Refused commands by code.", ["code"], registry=self._registry)
+        self._problems = Counter(
+            "daybook_problems", "Answers that said no, by code.", ["code", "status"], registry=self._registry
+        )
+        self._requests = Histogram(
+            "daybook_request_seconds",
+            "Time from a request's head to the end of its answer.",
+            ["method", "route", "status"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._faults = Counter(
+            "daybook_faults", "What should not happen, by event.", ["event"], registry=self._registry
+        )
+
+    def handled(self, request: Handled) -> None:
+        method = request.method if request.method in _METHODS else "other"
+        self._requests.labels(method, request.route or "none", request.status).observe(request.seconds)
+        if request.command:
+            self._commands.labels(request.command, request.outcome).inc()
+        if request.refused and not request.replayed:
+            self._refusals.labels(request.code).inc()
+        if request.code:
+            self._problems.labels(request.code, request.status).inc()
+
+    def fault(self, event: str) -> None:
+        self._faults.labels(event).inc()
+
+    def watch(self, desk: Desk, projectors: Callable[[], Iterable[ProjectorStatus]]) -> None:
+        """Look these up whenever the metrics are read."""
+        self._registry.register(_Watched(desk, projectors))
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)
+
+
+class _Watched(Collector):
+    def __init__(self, desk: Desk, projectors: Callable[[], Iterable[ProjectorStatus]]) -> None:
+        self._desk = desk
+        self._projectors = projectors
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._of_desk()
+        yield from self._of_projectors()
+
+    def _of_desk(self) -> Iterable[Metric]:
+        tally = self._desk.tally
+        yield GaugeMetricFamily("daybook_desk_queued", "Commands that wait to be taken up.", value=self._desk.queued)
+        yield GaugeMetricFamily("daybook_desk_alive", "1 while commands are decided.", value=float(self._desk.alive))
+        yield CounterMetricFamily("daybook_desk_batches", "Batches decided.", value=tally.batches)
+        decided = CounterMetricFamily("daybook_desk_commands", "Commands the desk answered.", labels=["outcome"])
+        decided.add_metric(["applied"], tally.landed)
+        decided.add_metric(["refused"], tally.refused)
+        decided.add_metric(["replayed"], tally.replayed)
+        decided.add_metric(["failed"], tally.failed)
+        yield decided
+
+    def _of_projectors(self) -> Iterable[Metric]:
+        position = GaugeMetricFamily("daybook_projector_position", "Last event applied.", labels=["projector"])
+        events = GaugeMetricFamily("daybook_projector_lag_events", "Events not applied yet.", labels=["projector"])
+        seconds = GaugeMetricFamily(
+            "daybook_projector_lag_seconds", "Age of the oldest event not applied.", labels=["projector"]
+        )
+        failed = GaugeMetricFamily("daybook_projector_failed", "1 while it stands still.", labels=["projector"])
+        for status in self._projectors():
+            position.add_metric([status.name], status.position)
+            events.add_metric([status.name], status.lag_events)
+            seconds.add_metric([status.name], status.lag_s)
+            failed.add_metric([status.name], float(status.error is not None or not status.running))
+        yield from (position, events, seconds, failed)

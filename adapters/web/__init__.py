@@ -1,0 +1,1 @@
+"""The web application: where Daybook is put together and spoken to over HTTP."""

@@ -1,0 +1,111 @@
+"""The composition root of the web application: one store, one desk, the read models' runner, the routes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psycopg
+from msgspec import Struct
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from adapters.observe import logs
+from adapters.observe.handled import Handled
+from adapters.observe.metrics import Metrics
+from adapters.postgres.datastore import connect
+from adapters.postgres.migrate import MigrationError, available
+from adapters.postgres.projecting import Projections, Status
+from adapters.postgres.store import PostgresEventStore
+from adapters.web import health, intake
+from adapters.web.envelope import Envelope
+from adapters.web.errors import exception_handlers
+from adapters.web.health import Readiness
+from adapters.web.intake import Intake
+from commands import desk
+from commands.api import routes as command_routes
+from commands.desk import Desk
+
+
+class Limits(Struct, frozen=True):
+    """What one process takes on."""
+
+    queue_max: int = desk.QUEUE_MAX
+    patience_s: float = desk.PATIENCE_S
+    body_patience_s: float = intake.BODY_PATIENCE_S
+
+
+LIMITS: Final = Limits()
+
+
+def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> Starlette:
+    """The application upon a migrated database.
+
+    Args:
+        project: Whether this process keeps the read models up; without, `daybook project` does.
+
+    Raises:
+        RuntimeError: Asserts are compiled away, and with them what must never be.
+        MigrationError, Unavailable: On start, when the database cannot be used.
+    """
+    if not __debug__:
+        raise RuntimeError("Daybook does not run under python -O: its asserts guard the books")
+    metrics = Metrics()
+
+    def report(request: Handled) -> None:
+        logs.handled(request)
+        metrics.handled(request)
+
+    def failed(event: str, error: BaseException) -> None:
+        logs.fault(event, error)
+        metrics.fault(event)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+        await asyncio.to_thread(must_be_migrated, dsn)
+        projections = Projections(dsn, on_event=logs.log.warning) if project else None
+
+        def projectors() -> Sequence[Status]:
+            return projections.status() if projections is not None else ()
+
+        writer = Desk(PostgresEventStore(dsn), report=failed, queue_max=limits.queue_max, patience_s=limits.patience_s)
+        metrics.watch(writer, projectors)
+        writer.start()
+        if projections is not None:
+            projections.start()
+        try:
+            yield {"desk": writer, "metrics": metrics, "readiness": Readiness(dsn, writer, projectors)}
+        finally:
+            await writer.stop()
+            if projections is not None:
+                await asyncio.to_thread(projections.stop)
+
+    taking = [Middleware(Intake, body_patience_s=limits.body_patience_s)]
+    routes = [
+        *(Route(route.path, route.endpoint, methods=route.methods, middleware=taking) for route in command_routes),
+        *health.routes,
+    ]
+    templates = {route.endpoint: route.path for route in routes}
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Envelope, routes=templates, report=report, failed=failed)],
+        exception_handlers=exception_handlers,
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def must_be_migrated(dsn: str) -> None:
+    """Raise MigrationError unless the database has exactly the migrations this code has."""
+    with connect(dsn) as connection:
+        try:
+            rows = connection.execute("SELECT number, digest FROM daybook.migrations").fetchall()
+        except psycopg.ProgrammingError as error:
+            raise MigrationError("this is no Daybook database yet; run: daybook migrate") from error
+    applied, known = dict(rows), {migration.number: migration.digest for migration in available()}
+    if applied.keys() - known.keys():
+        raise MigrationError(f"the database has migration {max(applied)}, this Daybook knows only {len(known)}")
+    if applied != known:
+        raise MigrationError(f"the database is at migration {len(applied)} of {len(known)}; run: daybook migrate")

@@ -1,0 +1,166 @@
+"""The one file that knows both what Daybook refuses and HTTP."""
+
+from http import HTTPStatus
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import ExceptionHandler
+
+from adapters.web.problem import BadRequest, problem
+from commands.api.asking import NoSuchId
+from domain import errors, ids
+from domain.errors import Refusal
+
+STATUS: Final[dict[type[Refusal], int]] = {
+    errors.BookNotFound: 404,
+    errors.AccountNotFound: 404,
+    errors.EntryNotFound: 404,
+    errors.BookCodeTaken: 409,
+    errors.AccountCodeTaken: 409,
+    errors.AccountIsFrozen: 409,
+    errors.AccountIsNotFrozen: 409,
+    errors.AccountIsClosed: 409,
+    errors.AccountNotEmpty: 409,
+    errors.EntryAlreadyReversed: 409,
+    errors.EntryIsReversal: 409,
+    errors.LimitsContradict: 422,
+    errors.CurrencyMismatch: 422,
+    errors.EntryUnbalanced: 422,
+    errors.InsufficientFunds: 422,
+    errors.CeilingExceeded: 422,
+    errors.TotalTooLarge: 422,
+}
+
+ERRORS_MAX: Final = 20
+"""Faults named in one answer."""
+FIELD_MAX: Final = 100
+"""Characters of one step of a field's path, since a stranger may have chosen it."""
+
+
+async def refused(request: Request, exc: Exception) -> Response:
+    """A kept refusal: the same bytes whenever it is asked for, so with the id of the request that was first refused."""
+    assert isinstance(exc, Refusal)
+    first = request.state.outcome.recorded[0].metadata if "outcome" in request.scope["state"] else None
+    return problem(
+        request.scope["state"],
+        STATUS[type(exc)],
+        exc.code,
+        _title(type(exc)),
+        transient=exc.transient,
+        request_id=first.request_id if first is not None else "",
+        **{name: _shown(name, value) for name, value in vars(exc).items()},
+    )
+
+
+def _shown(field: str, value: Any) -> Any:
+    if not isinstance(value, UUID):
+        return value
+    prefix = next(prefix for name, prefix in ids.PREFIX_OF_FIELD.items() if field.endswith(name))
+    return ids.show(prefix, value)
+
+
+def _title(cls: type[Exception]) -> str:
+    return (cls.__doc__ or "").splitlines()[0]
+
+
+async def no_such_id(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, NoSuchId)
+    refusal = exc.refusal
+    return problem(request.scope["state"], STATUS[refusal], refusal.code, _title(refusal))
+
+
+async def malformed(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, ValidationError)
+    found = exc.errors(include_url=False, include_context=False, include_input=False)
+    return problem(
+        request.scope["state"],
+        400,
+        "invalid_request",
+        "The request is not in the form this command has.",
+        errors=[
+            {"field": _pointer(error["loc"]), "code": error["type"], "message": error["msg"]}
+            for error in found[:ERRORS_MAX]
+        ],
+    )
+
+
+def _pointer(loc: tuple[int | str, ...]) -> str:
+    """Source: RFC 6901, section 3."""
+    steps = (str(step)[:FIELD_MAX].replace("~", "~0").replace("/", "~1") for step in loc)
+    return "".join(f"/{step}" for step in steps)
+
+
+async def bad_request(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, BadRequest)
+    state = request.scope["state"]
+    return problem(state, exc.status, exc.code, exc.title, detail=exc.detail, headers=exc.headers)
+
+
+class _Other:
+    """An answer that is no business decision."""
+
+    def __init__(self, status: int, code: str, *, retry: bool, detail: str = "") -> None:
+        self._status = status
+        self._code = code
+        self._retry = retry
+        self._detail = detail
+
+    async def __call__(self, request: Request, exc: Exception) -> Response:
+        return problem(
+            request.scope["state"],
+            self._status,
+            self._code,
+            _title(type(exc)),
+            transient=self._retry,
+            detail=self._detail,
+            headers={"Retry-After": "1"} if self._retry else None,
+        )
+
+
+async def http_error(request: Request, exc: Exception) -> Response:
+    """Starlette's own: no such path, a method the path does not have, or what a route raised by status."""
+    assert isinstance(exc, HTTPException)
+    state, status = request.scope["state"], exc.status_code
+    match status:
+        case 404:
+            return problem(state, 404, "path_not_found", "There is nothing at this path.")
+        case 405:
+            allowed = ", ".join(sorted(_methods(request)))
+            return problem(
+                state, 405, "method_not_allowed", "The path does not take this method.", headers={"Allow": allowed}
+            )
+        case _:
+            code = HTTPStatus(status).phrase.lower().replace(" ", "_")
+            return problem(state, status, code, HTTPStatus(status).phrase, headers=exc.headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path takes, by any of its routes."""
+    routes: list[BaseRoute] = request.app.routes
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in matching for method in getattr(route, "methods", None) or ()}
+
+
+def internal(state: dict[str, Any]) -> Response:
+    """A fault of ours: the answer says nothing of it, the log everything."""
+    return problem(state, 500, "internal", "Daybook failed. The fault is ours, and it was logged.")
+
+
+exception_handlers: Final[dict[Any, ExceptionHandler]] = {
+    Refusal: refused,
+    NoSuchId: no_such_id,
+    ValidationError: malformed,
+    BadRequest: bad_request,
+    HTTPException: http_error,
+    errors.KeyReused: _Other(422, "idempotency_key_reused", retry=False),
+    errors.KeyInFlight: _Other(409, "idempotency_key_in_flight", retry=True),
+    errors.Overloaded: _Other(503, "overloaded", retry=True),
+    errors.Stopping: _Other(503, "stopping", retry=True),
+    errors.Unavailable: _Other(503, "unavailable", retry=True),
+    errors.OutcomeUnknown: _Other(503, "outcome_unknown", retry=True, detail="Ask again with the same key."),
+}

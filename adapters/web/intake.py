@@ -1,0 +1,118 @@
+"""What every command brings, checked before its route runs: a body, an Idempotency-Key and an actor."""
+
+import asyncio
+import re
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adapters.web.problem import BadRequest
+from adapters.web.strict_json import read_object
+
+BODY_MAX: Final = 1024 * 1024
+"""Bytes of a request's body."""
+DRAIN_MAX: Final = 16 * BODY_MAX
+"""Bytes read of a body that is too large, so that its sender gets to read why."""
+BODY_PATIENCE_S: Final = 10.0
+"""How long a body may take to arrive."""
+
+_PRINTABLE: Final = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
+_CLOSE: Final = {"Connection": "close"}
+
+
+class Intake:
+    """Around the route of a command. `request.state` gets `body` and `context`, the keywords of `commands.ask`."""
+
+    def __init__(self, app: ASGIApp, *, body_patience_s: float = BODY_PATIENCE_S) -> None:
+        self._app = app
+        self._body_patience_s = body_patience_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        state: dict[str, Any] = scope["state"]
+        try:
+            body = await self._body(headers, receive)
+        except ClientDisconnect:
+            return  # It left before it had said what it wanted; there is nobody to answer.
+        state["context"] = {
+            "actor": _actor(headers),
+            "key": _key(headers),
+            "request_id": state["request_id"],
+            "correlation_id": state["correlation_id"],
+        }
+        _must_be_json(headers)
+        state["body"] = read_object(body)
+
+        async def answer(message: Message) -> None:
+            outcome = state.get("outcome")
+            if outcome is not None and message["type"] == "http.response.start":
+                out = MutableHeaders(scope=message)
+                out["Daybook-Position"] = str(outcome.position)
+                if outcome.replayed:
+                    out["Idempotency-Replayed"] = "true"
+            await send(message)
+
+        await self._app(scope, receive, answer)
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        length = headers.get("content-length", "")
+        if headers.get("expect", "").lower() == "100-continue" and length.isdigit() and int(length) > BODY_MAX:
+            raise _too_large()  # It waits to be told whether to send.
+        try:
+            async with asyncio.timeout(self._body_patience_s):
+                return await _read(receive)
+        except TimeoutError as error:
+            raise BadRequest("body_timeout", "The body did not arrive in time.", status=408, headers=_CLOSE) from error
+
+
+async def _read(receive: Receive) -> bytes:
+    body = bytearray()
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size <= BODY_MAX:
+            body += chunk
+        if size > DRAIN_MAX:
+            raise _too_large()
+        if not message.get("more_body", False):
+            break
+    if size > BODY_MAX:
+        raise _too_large()
+    return bytes(body)
+
+
+def _too_large() -> BadRequest:
+    return BadRequest("body_too_large", f"The body is larger than {BODY_MAX} bytes.", status=413, headers=_CLOSE)
+
+
+def _must_be_json(headers: Headers) -> None:
+    types = headers.getlist("content-type")
+    kind, _, parameter = (types[0] if len(types) == 1 else "").partition(";")
+    if kind.strip().lower() != "application/json" or parameter.strip().lower() not in ("", "charset=utf-8"):
+        raise BadRequest("content_type_unsupported", "The body is to be application/json, in UTF-8.", status=415)
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise BadRequest("content_encoding_unsupported", "The body is to come uncompressed.", status=415)
+
+
+def _key(headers: Headers) -> str:
+    keys = headers.getlist("idempotency-key")
+    if not keys:
+        raise BadRequest("idempotency_key_missing", "A command needs an Idempotency-Key header.")
+    if len(keys) > 1 or not _PRINTABLE.fullmatch(keys[0]):
+        raise BadRequest("idempotency_key_invalid", "An Idempotency-Key is 1 to 255 printable ASCII characters.")
+    return keys[0]
+
+
+def _actor(headers: Headers) -> str:
+    actors = headers.getlist("daybook-actor")
+    if not actors:
+        raise BadRequest("actor_missing", "A command needs a Daybook-Actor header that says who asks.")
+    if len(actors) > 1 or not _PRINTABLE.fullmatch(actors[0]):
+        raise BadRequest("actor_invalid", "A Daybook-Actor is 1 to 255 printable ASCII characters.")
+    return actors[0]

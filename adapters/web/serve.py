@@ -1,0 +1,102 @@
+"""How the application is served: uvicorn, with every wait for a stranger bounded and every answer a problem+json."""
+
+import asyncio
+from typing import Any, Final
+
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from adapters.web.problem import problem_body
+from adapters.web.trace import request_id
+
+HEAD_PATIENCE_S: Final = 10.0
+"""How long a request's head may take to arrive, and a new connection may stay silent."""
+HEAD_MAX: Final = 64 * 1024
+"""Bytes of a head that has not ended with the data it began in."""
+GRACE_S: Final = 20
+"""How long a stop waits for what is in flight; longer than anything in flight is allowed to take."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn waits for a request's head for ever and takes any amount of it; this does not."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_size = 0
+        self._in_head = True
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._head_size += len(data)
+            if self._head_size > HEAD_MAX:
+                self._refuse(431, "head_too_large", "The request's head is too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_size = 0
+        self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_came()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "http_malformed", "This is not HTTP as Daybook understands it.")
+
+    def _expect_head(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(HEAD_PATIENCE_S, self._head_is_late)
+
+    def _head_came(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _head_is_late(self) -> None:
+        self._late = None
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._expect_head()  # The request before it is still being answered.
+        else:
+            self._refuse(408, "head_timeout", "The request's head did not arrive in time.")
+
+    def _refuse(self, status: int, code: str, title: str) -> None:
+        name = request_id(None)
+        body = problem_body(status, code, title, request_id=name)
+        head = (
+            f"HTTP/1.1 {status} \r\ncontent-type: application/problem+json\r\ncontent-length: {len(body)}\r\n"
+            f"request-id: {name}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + body)
+        self.transport.close()
+
+
+def config(app: Starlette, *, host: str = "127.0.0.1", port: int = 8080) -> uvicorn.Config:
+    """How uvicorn is to serve it; logging is left to `adapters.observe.logs`."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )

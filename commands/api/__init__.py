@@ -1,0 +1,7 @@
+"""The HTTP routes of commands: fetch, ask, answer. What a route needs is laid in `request.state` before it runs."""
+
+from starlette.routing import Route
+
+from commands.api import account, book, journal
+
+routes: list[Route] = [*book.routes, *account.routes, *journal.routes]

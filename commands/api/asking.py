@@ -1,0 +1,85 @@
+"""How a route asks the desk, and what it answers with.
+
+`request.state` holds the `desk`, the strictly read `body`, and the `context` of the command: its actor, its key and the
+request it came with. An answer is built from the outcome alone, so that the first one can be given again for ever.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pydantic_core import InitErrorDetails, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from commands.command import Command, ask
+from commands.desk import Outcome
+from domain import ids
+from domain.errors import Refusal
+
+
+class NoSuchId(Exception):
+    """The path names a thing by what is no id of its kind, so there is none; `refusal` says which."""
+
+    def __init__(self, refusal: type[Refusal]) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+def path_id(request: Request, prefix: str, refusal: type[Refusal]) -> UUID:
+    """The id in the request's path.
+
+    Raises:
+        NoSuchId: It is not a TypeID of that kind.
+    """
+    try:
+        return ids.parse(prefix, request.path_params["id"])
+    except ValueError as error:
+        raise NoSuchId(refusal) from error
+
+
+async def asked(request: Request, model: type[Command], named: Mapping[str, UUID] | None = None) -> Outcome:
+    """Put the request's command to the desk; `named` are the fields of it that the path gives.
+
+    Raises:
+        pydantic.ValidationError: The body is no such command.
+        Refusal: It is refused; the outcome, in `request.state.outcome`, says where that stands in the log.
+        What `Desk.submit` raises.
+    """
+    state = request.state
+    state.command = model.kind
+    command = _understood(model, state.body, named or {})
+    state.outcome = outcome = await state.desk.submit(ask(command, **state.context))
+    if outcome.refusal is not None:
+        raise outcome.refusal
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
+def _understood(model: type[Command], body: Mapping[str, Any], named: Mapping[str, UUID]) -> Command:
+    twice = body.keys() & named.keys()
+    if twice:
+        errors = [InitErrorDetails(type="extra_forbidden", loc=(name,), input=None) for name in sorted(twice)]
+        raise ValidationError.from_exception_data(model.__name__, errors)
+    return model.model_validate({**body, **named})
+
+
+def created(resource: Mapping[str, Any], *, location: str) -> Response:
+    """201, with where the new thing is found."""
+    return _json(resource, 201, {"Location": location})
+
+
+def changed(resource: Mapping[str, Any]) -> Response:
+    """200, with the thing as the command left it."""
+    return _json(resource, 200, {})
+
+
+def _json(resource: Mapping[str, Any], status: int, headers: dict[str, str]) -> Response:
+    return Response(orjson.dumps(resource), status, headers, media_type="application/json")
+
+
+def instant(at: datetime) -> str:
+    """RFC 3339, UTC, with microseconds: `2026-11-20T19:06:47.000000Z`."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

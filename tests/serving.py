@@ -1,0 +1,102 @@
+"""The real app over HTTP: in this process, or in one of its own that can be killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import uvicorn
+
+from adapters.web.app import create_app
+from adapters.web.serve import config
+
+TOP = Path(__file__).parents[1]
+
+
+@contextmanager
+def serving(dsn: str, **options: Any) -> Iterator[str]:
+    """The base URL of an app on a port of its own; `options` are those of `create_app`. Ends as SIGTERM does."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(config(create_app(dsn, **options)))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
+    thread.start()
+    try:
+        until(lambda: server.started or not thread.is_alive())
+        assert server.started, "the server did not start"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+class Process:
+    """A server in an OS process of its own."""
+
+    def __init__(self, base_url: str, popen: "subprocess.Popen[str]") -> None:
+        self.base_url = base_url
+        self.popen = popen
+
+    def kill(self) -> None:
+        """As `kill -9`."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def stop(self) -> int:
+        """As SIGTERM; returns the exit code."""
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(timeout=30)
+
+
+@contextmanager
+def serving_process(dsn: str, *, project: bool = True, port: int = 0) -> Iterator[Process]:
+    """A server as another OS process, ready; a fixed `port` allows one to follow another at the same address."""
+    command = [sys.executable, "-m", "tests.serving", str(port), *([] if project else ["--no-project"])]
+    environment = {**os.environ, "DATABASE_URL": dsn}
+    popen = subprocess.Popen(command, cwd=TOP, env=environment, stdout=subprocess.PIPE, text=True)
+    assert popen.stdout is not None
+    try:
+        said = popen.stdout.readline()
+        assert said, "the server did not start"
+        base_url = f"http://127.0.0.1:{int(said)}"
+        until(lambda: _ready(base_url) or popen.poll() is not None)
+        assert popen.poll() is None, "the server did not start"
+        yield Process(base_url, popen)
+    finally:
+        popen.kill()
+        popen.wait()
+        popen.stdout.close()
+
+
+def _ready(base_url: str) -> bool:
+    try:
+        return httpx2.get(f"{base_url}/readyz", timeout=5).status_code == 200
+    except httpx2.HTTPError:
+        return False
+
+
+def until(condition: Any, *, seconds: float = 30) -> None:
+    """Wait until the condition holds, or fail."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def main() -> None:
+    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+    app = create_app(os.environ["DATABASE_URL"], project="--no-project" not in sys.argv)
+    print(listener.getsockname()[1], flush=True)
+    uvicorn.Server(config(app)).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()
