@@ -171,9 +171,13 @@ def decode(name: str, payload: bytes) -> Event:
         decoder = _decoders.get(name)
         return decoder.decode(payload) if decoder else _upcast(name, msgspec.json.decode(payload))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        if "unknown field" in str(error):
-            raise EventTooNew(f"{name} has a field this Daybook does not know: {error}") from error
-        raise EventMalformed(f"{name}: {error}") from error
+        raise _not_understood(name, error) from error
+
+
+def _not_understood(what: str, error: Exception) -> EventTooNew | EventMalformed:
+    if "unknown field" in str(error):
+        return EventTooNew(f"{what} has a field this Daybook does not know: {error}")
+    return EventMalformed(f"{what}: {error}")
 
 
 def _upcast(name: str, shape: dict[str, Any]) -> Event:
@@ -190,6 +194,6 @@ def recorded(raw: RawEvent) -> Recorded:
     try:
         metadata = _metadata.decode(raw.metadata)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EventMalformed(f"metadata at {raw.position}: {error}") from error
+        raise _not_understood(f"metadata at {raw.position}", error) from error
     event = decode(raw.name, raw.payload)
     return Recorded(raw.position, raw.stream_id, raw.version, raw.recorded_at, event, metadata, raw.command_id)
