@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import psycopg
 import uvicorn
 
 from adapters.web.app import create_app
@@ -36,6 +38,47 @@ def serving(dsn: str, **options: Any) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+class Caller(httpx2.Client):
+    """A client of one server that names itself and gives every command a key of its own."""
+
+    def __init__(self, base_url: str) -> None:
+        super().__init__(base_url=base_url, headers={"Daybook-Actor": "tester"}, timeout=30)
+
+    def ask(self, path: str, body: Any = None, *, key: str | None = None, **headers: str) -> httpx2.Response:
+        """POST the command; a header is named with `_` for `-`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.post(path, json=body or {}, headers={"Idempotency-Key": key or uuid.uuid4().hex, **named})
+
+    def done(self, path: str, body: Any = None, **named: str) -> dict[str, Any]:
+        """POST a command that must succeed; what it made."""
+        response = self.ask(path, body, **named)
+        assert response.is_success, response.text
+        made: dict[str, Any] = response.json()
+        return made
+
+    def account(self, code: str, type: str = "asset", **said: Any) -> dict[str, Any]:
+        """Open an account of book `main` in EUR, without an overdraft limit unless it is said."""
+        given = {"book": "main", "code": code, "type": type, "currency": "EUR", "overdraft_limit": None}
+        return self.done("/v1/accounts", {**given, **said})
+
+
+def transfer(debit: str, credit: str, amount: int, currency: str = "EUR", **said: Any) -> dict[str, Any]:
+    """The body of an entry with two postings in book `main`."""
+    postings = [
+        {"account": debit, "side": "debit", "amount": amount, "currency": currency},
+        {"account": credit, "side": "credit", "amount": amount, "currency": currency},
+    ]
+    return {"book": "main", "postings": postings, **said}
+
+
+def head(dsn: str) -> int:
+    """The log's last position."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT daybook.head()").fetchone()
+        assert row is not None
+        return int(row[0])
 
 
 class Process:
