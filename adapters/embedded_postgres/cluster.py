@@ -25,7 +25,7 @@ from adapters.embedded_postgres.postmaster import (
     adopt_child,
     find_postmaster,
     is_alive,
-    remove_stale_pid_file,
+    remove_stale_files,
     stop_postmaster,
 )
 
@@ -114,14 +114,18 @@ class Cluster:
         """
         self.footing.make_sockets()
         self._ensure_data()
-        failing_since = time.monotonic()
+        give_up_at = time.monotonic() + LINGER_S
         while True:
             running = find_postmaster(self.data)
-            if self._wait_until_ready(running or self._spawn(), cancelled):
-                return Started(adopted=running is not None, version=self._ensure_login())
-            if running is None and time.monotonic() - failing_since > LINGER_S:
-                raise self._error("Postgres does not start")
-            time.sleep(0.2)
+            why = "Postgres does not start"
+            if self._wait_until_ready(running, cancelled) if running else self._start(cancelled):
+                try:
+                    return Started(adopted=running is not None, version=self._ensure_login())
+                except psycopg.OperationalError as error:  # Killed at this very moment, or not to be used at all.
+                    why = f"Postgres runs, but its superuser cannot use it: {error}"
+            if running is None and time.monotonic() > give_up_at:
+                raise self._error(why)
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """Shut the server down and wait until it is gone; nothing happens when none runs."""
@@ -186,12 +190,18 @@ class Cluster:
         if made.returncode != 0:
             raise self._error("initdb failed")
 
-    def _spawn(self) -> int:
-        """Start a server, ready or not.
+    def _start(self, cancelled: Event) -> bool:
+        """Start a server; whether it became ready. One that is given up waiting for is not left behind."""
+        remove_stale_files(self.data, self.footing.sockets)
+        pid = self._spawn()
+        try:
+            return self._wait_until_ready(pid, cancelled)
+        except BaseException:
+            stop_postmaster(pid, signal.SIGQUIT, LINGER_S)
+            raise
 
-        It is in a session of its own, so that Ctrl-C in a terminal does not reach it before those who use it have done.
-        """
-        remove_stale_pid_file(self.data)
+    def _spawn(self) -> int:
+        """In a session of its own, so that Ctrl-C in a terminal does not reach the server before those who use it."""
         settings = SETTINGS | {"unix_socket_directories": '"' + str(self.footing.sockets).replace('"', '""') + '"'}
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with self._open_log() as log:
@@ -230,15 +240,10 @@ class Cluster:
 
     def _ensure_login(self) -> str:
         """Make Daybook's role, which is no superuser, and its database, unless they are there; the server's version."""
-        try:
-            with psycopg.connect(
-                self._dsn(SUPERUSER, self.superuser_password, "postgres"), autocommit=True
-            ) as connection:
-                _ensure_role(connection, self.login_password)
-                _ensure_database(connection)
-                return connection.info.parameter_status("server_version") or self.footing.binaries.version
-        except psycopg.Error as error:
-            raise self._error(f"Postgres runs, but its superuser cannot use it: {error}") from error
+        with psycopg.connect(self._dsn(SUPERUSER, self.superuser_password, "postgres"), autocommit=True) as connection:
+            _ensure_role(connection, self.login_password)
+            _ensure_database(connection)
+            return connection.info.parameter_status("server_version") or self.footing.binaries.version
 
     def _error(self, what: str) -> EmbeddedPostgresError:
         return EmbeddedPostgresError(f"{what}. Log: {self.log}, which ends:\n{_tail(self.log, lines=10)}")

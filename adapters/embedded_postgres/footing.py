@@ -16,7 +16,7 @@ from typing import TypedDict
 from adapters.embedded_postgres.binaries import Binaries
 from adapters.embedded_postgres.errors import EmbeddedPostgresError
 
-# In a user namespace root appears as this user to Postgres, and to the rest of the machine the files are root's.
+# In a user namespace we appear to Postgres as this user, while to the rest of the machine all files are ours.
 NAMESPACE = ("unshare", "--user", "--map-user=65534")
 SYSTEM_STATE = Path("/var/lib/daybook")
 # A socket's path may have about 100 bytes, and Postgres adds `/.s.PGSQL.5432`.
@@ -108,7 +108,9 @@ def find_footing(home: Path, binaries: Binaries) -> Footing:
     place = home / f"pg{binaries.major}"
     if os.geteuid() != 0:
         place.mkdir(mode=0o700, exist_ok=True)
-        return Footing(binaries, place)
+        # A container may run us as a number without a name, which initdb refuses; in a namespace we have one.
+        prefix = NAMESPACE if not _has_name(os.geteuid()) and namespace_works(binaries) else ()
+        return Footing(binaries, place, prefix)
     elsewhere = SYSTEM_STATE / _digest(home, 0) / place.name
     owner = _owner(place / "data")
     if owner is None and _owner(elsewhere / "data") is not None:
@@ -165,6 +167,13 @@ def _reachable(folder: Path, uid: int) -> bool:
 
 def _owner(path: Path) -> int | None:
     return path.stat().st_uid if path.exists() else None
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        return bool(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return False
 
 
 def _user(who: int | str) -> pwd.struct_passwd:

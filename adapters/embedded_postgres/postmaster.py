@@ -50,12 +50,14 @@ def stop_postmaster(pid: int, how: signal.Signals, patience_s: float) -> bool:
     return True
 
 
-def remove_stale_pid_file(data: Path) -> None:
-    """After `find_postmaster` found none: a pid used again by a stranger would keep Postgres from starting, for ever.
+def remove_stale_files(data: Path, sockets: Path) -> None:
+    """Remove what a killed server left: its pid, a stranger's by now or a zombie's, would bar the way for ever.
 
     It stays safe: Postgres finds survivors of the old server by their shared memory as well, and refuses to start.
     """
-    (data / "postmaster.pid").unlink(missing_ok=True)
+    for lock in (data / "postmaster.pid", *sockets.glob(".s.PGSQL.*.lock")):
+        if lock.exists() and find_postmaster(data) is None:
+            lock.unlink(missing_ok=True)
 
 
 def _serves(pid: int, data: Path) -> bool:

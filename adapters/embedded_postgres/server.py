@@ -67,9 +67,10 @@ def running(home: Path, *, on_event: OnEvent = _ignore) -> Iterator[Server]:
     home = home.expanduser().resolve()
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "users.lock").touch(mode=0o600)
     except OSError as error:
         raise EmbeddedPostgresError(
-            f"{home} cannot be made ({error.strerror}); name another in DAYBOOK_HOME."
+            f"{home} cannot be used ({error.strerror}); name another in DAYBOOK_HOME."
         ) from error
     owner = os.getpid()
     with FileLock(home / "users.lock") as users:
@@ -113,6 +114,8 @@ def _watch(cluster: Cluster, lock: Path, leaving: Event) -> None:
         try:
             _restart(cluster, lock, leaving)
         except Exception as error:  # Whatever it was, it is reported and tried again: nobody else will.
+            if leaving.is_set():
+                return
             backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
             cluster.on_event("postgres.restart_failed", {"error": str(error), "next_try_s": backoff_s})
 

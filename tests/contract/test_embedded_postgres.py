@@ -233,11 +233,15 @@ def _answers(server: Server) -> bool:
 
 def test_a_pid_file_that_names_a_stranger_is_no_server(home: Path) -> None:
     """
-    After a reboot the pid in a stale file may be anyone's; Postgres alone would refuse to start for ever.
+    After a reboot the pid in a stale lock file may be anyone's; Postgres alone would refuse to start for ever.
     """
     with running(home) as server:
         content = (server.data / "postmaster.pid").read_text().splitlines()
-    (server.data / "postmaster.pid").write_text("\n".join([str(os.getpid()), *content[1:]]) + "\n")
+    stale = "\n".join([str(os.getpid()), *content[1:]]) + "\n"
+    sockets = server.data.parent / "socket"
+    sockets.mkdir(mode=0o700)
+    for lock in (server.data / "postmaster.pid", sockets / ".s.PGSQL.5432.lock"):
+        lock.write_text(stale)
 
     with running(home) as server:
         assert server.pid != os.getpid()
