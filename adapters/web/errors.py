@@ -77,6 +77,7 @@ async def no_such_id(request: Request, exc: Exception) -> Response:
 async def malformed(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ValidationError)
     found = exc.errors(include_url=False, include_context=False, include_input=False)
+    inside = {error["loc"][:length] for error in found for length in range(len(error["loc"]))}
     return problem(
         request.scope["state"],
         400,
@@ -84,8 +85,9 @@ async def malformed(request: Request, exc: Exception) -> Response:
         "The request is not in the form this command has.",
         errors=[
             {"field": _pointer(error["loc"]), "code": error["type"], "message": error["msg"]}
-            for error in found[:ERRORS_MAX]
-        ],
+            for error in found
+            if error["type"] != "too_short" or error["loc"] not in inside  # Short only of items that are faulty.
+        ][:ERRORS_MAX],
     )
 
 

@@ -1,0 +1,349 @@
+"""Every no over HTTP: its status, its code, and what it tells."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from structlog.testing import capture_logs
+
+from adapters.web.errors import STATUS
+from commands.api import book as book_api
+from commands.book import OpenBook
+from domain.errors import REFUSALS
+from domain.money import AMOUNT_MAX
+from tests.serving import Caller, head, serving, transfer
+
+NOWHERE = "00000000000000000000000000"
+
+
+@pytest.fixture
+def api(database: str) -> Iterator[Caller]:
+    """With book `main`, `cash` (asset), `poor` (asset, no overdraft), `full` (asset, ceiling 10) and `usd`."""
+    with serving(database, project=False) as base_url, Caller(base_url) as caller:
+        caller.done("/v1/books", {"code": "main"})
+        caller.account("cash")
+        caller.account("poor", overdraft_limit=0)
+        caller.account("full", ceiling=10)
+        caller.account("usd", currency="USD")
+        yield caller
+
+
+def problem_of(response: httpx2.Response) -> dict[str, Any]:
+    """The problem, once its fixed members are checked and taken away."""
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert problem.pop("type") == f"urn:daybook:problem:{problem['code']}"
+    assert problem.pop("status") == response.status_code
+    assert problem.pop("request_id")
+    assert problem.pop("title")
+    return problem
+
+
+def test_every_refusal(api: Caller) -> None:
+    """
+    Each business refusal has its status and tells what it is about, ids with their kind, amounts in minor units.
+    """
+    book = api.ask("/v1/books", {"code": "other"}).json()["id"]
+    ids = {code: api.account(f"x{code}")["id"] for code in ("frozen", "open", "closed", "rich")}
+    for code in ("frozen", "closed"):
+        api.done(f"/v1/accounts/{ids[code]}/{'freeze' if code == 'frozen' else 'close'}")
+    rich = api.done("/v1/journal-entries", transfer("xrich", "cash", 5))
+    reversed_ = api.done("/v1/journal-entries", transfer("cash", "xopen", 3))
+    reversal = api.done(f"/v1/journal-entries/{reversed_['id']}/reverse")
+    poor, full, cash = (rich_id(api, code) for code in ("poor", "full", "cash"))
+    account = {"book": "main", "type": "asset", "currency": "EUR"}
+
+    cases: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        ("/v1/accounts", {**account, "book": "none", "code": "x"}, {"code": "book_not_found"}),
+        ("/v1/books", {"code": "other"}, {"code": "book_code_taken", "book_id": book}),
+        ("/v1/accounts", {**account, "code": "cash"}, {"code": "account_code_taken", "account_id": cash}),
+        (
+            f"/v1/accounts/acc_{NOWHERE}/freeze",
+            {},
+            {"code": "account_not_found", "account_id": f"acc_{NOWHERE}"},
+        ),
+        (
+            "/v1/journal-entries",
+            transfer("cash", "xfrozen", 1),
+            {"code": "account_frozen", "account_id": ids["frozen"], "transient": True},
+        ),
+        (f"/v1/accounts/{ids['open']}/unfreeze", {}, {"code": "account_not_frozen", "account_id": ids["open"]}),
+        ("/v1/journal-entries", transfer("cash", "xclosed", 1), {"code": "account_closed"}),
+        (
+            f"/v1/accounts/{ids['rich']}/close",
+            {},
+            {
+                "code": "account_not_empty",
+                "account_id": ids["rich"],
+                "currency": "EUR",
+                "balance": 5,
+                "pending_debits": 0,
+                "pending_credits": 0,
+                "transient": True,
+            },
+        ),
+        (
+            "/v1/accounts",
+            {**account, "code": "y", "floor": 6, "ceiling": 5},
+            {"code": "limits_contradict", "lowest": 6, "ceiling": 5},
+        ),
+        (
+            "/v1/journal-entries",
+            transfer("cash", "usd", 1),
+            {"code": "currency_mismatch", "currency": "EUR", "account_currency": "USD"},
+        ),
+        (
+            "/v1/journal-entries",
+            {
+                "book": "main",
+                "postings": [
+                    {"account": "cash", "side": "debit", "amount": AMOUNT_MAX, "currency": "EUR"},
+                    {"account": "cash", "side": "credit", "amount": 1, "currency": "EUR"},
+                ],
+            },
+            {"code": "entry_unbalanced", "currency": "EUR", "debits": AMOUNT_MAX, "credits": 1},
+        ),
+        (
+            "/v1/journal-entries",
+            transfer("cash", "poor", 7),
+            {
+                "code": "insufficient_funds",
+                "account_id": poor,
+                "currency": "EUR",
+                "requested": 7,
+                "available": 0,
+                "limit": "overdraft_limit",
+                "limit_value": 0,
+                "transient": True,
+            },
+        ),
+        (
+            "/v1/journal-entries",
+            transfer("full", "cash", 11),
+            {
+                "code": "ceiling_exceeded",
+                "account_id": full,
+                "currency": "EUR",
+                "requested": 11,
+                "room": 10,
+                "ceiling": 10,
+                "transient": True,
+            },
+        ),
+        ("/v1/journal-entries", too_much(api), {"code": "total_too_large"}),
+        (
+            f"/v1/journal-entries/je_{NOWHERE}/reverse",
+            {},
+            {"code": "entry_not_found", "entry_id": f"je_{NOWHERE}"},
+        ),
+        (
+            f"/v1/journal-entries/{reversed_['id']}/reverse",
+            {},
+            {
+                "code": "entry_already_reversed",
+                "entry_id": reversed_["id"],
+                "reversed_by_entry_id": reversal["id"],
+            },
+        ),
+        (
+            f"/v1/journal-entries/{reversal['id']}/reverse",
+            {},
+            {"code": "entry_is_reversal", "entry_id": reversal["id"]},
+        ),
+    ]
+    for path, body, expected in cases:
+        response = api.ask(path, body)
+
+        problem = problem_of(response)
+        assert problem == {**problem, "transient": False, **expected}
+        assert response.status_code == STATUS[REFUSALS[expected["code"]]]
+        assert int(response.headers["daybook-position"]) > rich["position"]
+    assert {expected["code"] for _, _, expected in cases} == set(REFUSALS)
+
+
+def rich_id(api: Caller, code: str) -> str:
+    """The id of the account with that code, from its refusal to be opened twice."""
+    taken = api.ask("/v1/accounts", {"book": "main", "code": code, "type": "asset", "currency": "EUR"})
+    account_id: str = taken.json()["account_id"]
+    return account_id
+
+
+def too_much(api: Caller) -> dict[str, Any]:
+    """An entry past what an account can add up, after as many as it can."""
+    api.account("huge")
+    half = [{"account": "huge", "side": "debit", "amount": AMOUNT_MAX, "currency": "EUR"}] * 500
+    entry = {"book": "main", "postings": half + [{**line, "side": "credit"} for line in half]}
+    api.done("/v1/journal-entries", entry)
+    api.done("/v1/journal-entries", entry)
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/v1/accounts/cash/freeze", "account_not_found"),
+        (f"/v1/accounts/je_{NOWHERE}/unfreeze", "account_not_found"),
+        (f"/v1/accounts/acc_8{NOWHERE[1:]}/close", "account_not_found"),
+        (f"/v1/accounts/acc_{NOWHERE}0/close", "account_not_found"),
+        ("/v1/accounts/acc_%00/close", "account_not_found"),
+        ("/v1/accounts/%ff%fe/close", "account_not_found"),
+        (f"/v1/journal-entries/acc_{NOWHERE}/reverse", "entry_not_found"),
+        ("/v1/journal-entries/1 or 1=1/reverse", "entry_not_found"),
+    ],
+)
+def test_a_path_with_what_is_no_id(api: Caller, path: str, code: str) -> None:
+    """
+    What is no id of the kind names nothing.
+    """
+    response = api.ask(path)
+
+    assert response.status_code == 404
+    assert problem_of(response) == {"code": code, "transient": False}
+
+
+def test_no_such_path_and_no_such_method(api: Caller) -> None:
+    """
+    An unknown path is 404; a method the path does not have is 405 and told which ones it has.
+    """
+    for path in ("/", "/v1", "/v1/book", "/v1/books/", "/v1//books", "/V1/books", "/v1/books/../books2", "/%2e%2e"):
+        assert problem_of(api.ask(path))["code"] == "path_not_found"
+    for method, path, allowed in [
+        ("PUT", "/v1/journal-entries", "POST"),
+        ("DELETE", f"/v1/accounts/acc_{NOWHERE}/freeze", "POST"),
+        ("PATCH", "/livez", "GET, HEAD"),
+    ]:
+        response = api.request(method, path)
+
+        assert response.status_code == 405
+        assert problem_of(response)["code"] == "method_not_allowed"
+        assert allowed in response.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, "idempotency_key_missing"),
+        ({"Idempotency-Key": ""}, "idempotency_key_invalid"),
+        ({"Idempotency-Key": "k" * 256}, "idempotency_key_invalid"),
+        ({"Idempotency-Key": "a\tb"}, "idempotency_key_invalid"),
+        ({"Idempotency-Key": "\u00e9"}, "idempotency_key_invalid"),
+        ([("Idempotency-Key", "a"), ("Idempotency-Key", "b")], "idempotency_key_invalid"),
+        ({"Idempotency-Key": "k", "Daybook-Actor": ""}, "actor_invalid"),
+        ({"Idempotency-Key": "k", "Daybook-Actor": "x" * 256}, "actor_invalid"),
+        ([("Idempotency-Key", "k"), ("Daybook-Actor", "a"), ("Daybook-Actor", "b")], "actor_invalid"),
+    ],
+)
+def test_headers_of_a_command(api: Caller, headers: Any, code: str) -> None:
+    """
+    A command says under which key and for whom it is asked, once and plainly.
+    """
+    given = [
+        (name, value.encode("utf-8")) for name, value in (headers.items() if isinstance(headers, dict) else headers)
+    ]
+
+    response = api.post("/v1/books", json={"code": "b"}, headers=given)
+
+    assert response.status_code == 400
+    assert problem_of(response)["code"] == code
+
+
+def test_an_actor_is_needed(api: Caller) -> None:
+    """
+    Nobody in particular cannot command.
+    """
+    del api.headers["Daybook-Actor"]
+
+    response = api.ask("/v1/books", {"code": "b"})
+
+    assert (response.status_code, problem_of(response)["code"]) == (400, "actor_missing")
+
+
+def test_longest_key_and_actor(api: Caller) -> None:
+    """
+    255 printable characters are a key, and an actor.
+    """
+    response = api.ask("/v1/books", {"code": "b"}, key="~" * 255, daybook_actor="a b" * 85)
+
+    assert response.status_code == 201
+
+
+def test_fields_at_fault(api: Caller) -> None:
+    """
+    Each field at fault is named by its JSON pointer, without its value; a stranger's own name is cut short.
+    """
+    long = "/~" * 1000
+    posting = {"account": "cash", "side": "left", "amount": 0, "currency": "XXX"}
+    body = {"book": "main", "postings": [posting, {}], "value_date": "2026-02-30", long: "x" * 10_000}
+
+    response = api.ask("/v1/journal-entries", body)
+
+    problem = problem_of(response)
+    assert (response.status_code, problem["code"]) == (400, "invalid_request")
+    assert {error["field"]: error["code"] for error in problem["errors"]} == {
+        "/postings/0/side": "enum",
+        "/postings/0/amount": "greater_than_equal",
+        "/postings/0/currency": "value_error",
+        "/postings/1/account": "missing",
+        "/postings/1/side": "missing",
+        "/postings/1/amount": "missing",
+        "/postings/1/currency": "missing",
+        "/value_date": "date_from_datetime_parsing",
+        "/" + "~1~0" * 50: "extra_forbidden",
+    }
+    assert all(error["message"] for error in problem["errors"])
+    assert len(response.content) < 4000
+
+
+def test_many_faults_are_told_briefly(api: Caller) -> None:
+    """
+    However much is wrong, the answer stays short.
+    """
+    response = api.ask("/v1/journal-entries", {"book": "main", "postings": [{}] * 1000})
+
+    assert len(problem_of(response)["errors"]) == 20
+
+
+def test_a_path_is_not_contradicted(api: Caller) -> None:
+    """
+    What the path names is not named again in the body.
+    """
+    other = rich_id(api, "cash")
+
+    response = api.ask(f"/v1/accounts/{other}/freeze", {"account_id": other})
+
+    assert response.status_code == 400
+    assert problem_of(response)["errors"][0]["field"] == "/account_id"
+
+
+def test_a_fault_of_ours_before_anything_is_done(api: Caller, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A fault in deciding is a 500 that tells nothing and changes nothing; it is logged with all there is to know.
+    """
+    position = head(database)
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("SELECT secret FROM /etc/passwd")
+
+    with monkeypatch.context() as patched, capture_logs() as lines:
+        patched.setattr(OpenBook, "decide", fail)
+        response = api.ask("/v1/books", {"code": "b"}, key="k")
+
+    assert response.status_code == 500
+    assert problem_of(response) == {"code": "internal", "transient": False}
+    assert head(database) == position
+    assert "secret" in str(next(line["exc_info"] for line in lines if line["event"] == "desk.command_failed"))
+    assert api.ask("/v1/books", {"code": "b"}, key="k").status_code == 201
+
+
+def test_a_fault_of_ours_after_it_is_done(api: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A fault in answering does not lose the answer: it is had by asking again with the same key.
+    """
+    with monkeypatch.context() as patched:
+        patched.setattr(book_api, "instant", None)
+        response = api.ask("/v1/books", {"code": "b"}, key="k")
+    again = api.ask("/v1/books", {"code": "b"}, key="k")
+
+    assert (response.status_code, problem_of(response)["code"]) == (500, "internal")
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
