@@ -200,7 +200,7 @@ class Applier:
     def _apply(self, limit: int) -> int:
         with self._session() as connection, connection.transaction(), connection.cursor() as cursor:
             self.position = self._tracking.lock(cursor, self.projection)
-            events = cursor.execute(_EVENTS, (self.position, limit), prepare=True).fetchall()
+            events = cursor.execute(_EVENTS, (self.position, limit), prepare=True, binary=True).fetchall()
             if not events:
                 return 0
             for name, rows in self._rows(map(raw_event, events)).items():

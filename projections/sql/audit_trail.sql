@@ -10,7 +10,7 @@ SELECT r.position, r.recorded_at, r.stream,
            CASE WHEN first.name LIKE 'book.%%' THEN first.stream END
        ),
        scope, event, actor, request_id, correlation_id, causation_id, idempotency_key, r.command, refusal, details
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (
+FROM json_to_recordset(%(rows)s::json) AS r (
     position bigint, recorded_at timestamptz, stream uuid, book_id uuid, subject uuid, scope uuid, event text,
     actor text, request_id text, correlation_id text, causation_id text, idempotency_key text, command text,
     refusal text, details jsonb

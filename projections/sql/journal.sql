@@ -2,7 +2,7 @@
 -- An entry is posted once.
 INSERT INTO entries (entry_id, book_id, position, recorded_at, reverses, value_date, actor, description, reference,
                      metadata, postings)
-SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (
+SELECT * FROM json_to_recordset(%(rows)s::json) AS r (
     entry_id uuid, book_id uuid, position bigint, recorded_at timestamptz, reverses uuid, value_date date, actor text,
     description text, reference text, metadata jsonb, postings jsonb
 );
@@ -10,5 +10,5 @@ SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (
 -- link_reversals --
 -- The mirror entry names the one it reverses when it is posted; here that one comes to name its mirror.
 UPDATE entries SET reversed_by = r.reversed_by
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (entry_id uuid, reversed_by uuid)
+FROM json_to_recordset(%(rows)s::json) AS r (entry_id uuid, reversed_by uuid)
 WHERE entries.entry_id = r.entry_id;

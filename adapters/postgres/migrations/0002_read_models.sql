@@ -54,7 +54,7 @@ COMMENT ON TABLE daybook_read.balances IS 'Totals in minor units of the account'
 CREATE TABLE daybook_read.entries (
     entry_id    uuid PRIMARY KEY,
     book_id     uuid NOT NULL,
-    position    bigint NOT NULL UNIQUE,
+    position    bigint NOT NULL,
     recorded_at timestamptz NOT NULL,
     reverses    uuid,
     reversed_by uuid,
@@ -65,7 +65,7 @@ CREATE TABLE daybook_read.entries (
     metadata    jsonb,
     postings    jsonb NOT NULL
 );
-CREATE INDEX entries_book ON daybook_read.entries (book_id, position);
+CREATE UNIQUE INDEX entries_book ON daybook_read.entries (book_id, position);
 COMMENT ON COLUMN daybook_read.entries.postings IS 'Array of {account_id, side, amount, currency}, in the entry''s order; minor units.';
 
 CREATE TABLE daybook_read.audit_trail (

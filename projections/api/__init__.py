@@ -1,0 +1,15 @@
+"""The read routes. Each needs `request.state.reads`, a `domain.ports.Reads`."""
+
+from typing import Final
+
+from starlette.routing import Route
+
+from projections.api import accounts, audit_trail, balances, books, journal
+
+routes: Final[list[Route]] = [
+    *books.routes,
+    *accounts.routes,
+    *balances.routes,
+    *journal.routes,
+    *audit_trail.routes,
+]

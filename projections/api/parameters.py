@@ -1,0 +1,171 @@
+"""What may be asked of a read: the parameters of its path and query string, checked by pydantic.
+
+A parameter that is not known, is given twice or is not well formed raises `pydantic.ValidationError`.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+from starlette.requests import Request
+
+from domain import ids
+
+LIMIT_MAX: Final = 1000
+POSITION_MAX: Final = 2**63 - 1
+
+_DIGITS: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T.+", re.ASCII)
+
+
+def _digits(value: Any) -> Any:
+    """Python's int() takes `1_000` and the digits of other scripts."""
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise ValueError("a whole number is written in the digits 0 to 9, at most 19 of them")
+    return value
+
+
+def _time(value: Any) -> Any:
+    """Pydantic takes a bare number for seconds since 1970."""
+    if isinstance(value, str) and not _TIME.fullmatch(value):
+        raise ValueError("a time is written like 2026-01-31T12:00:00Z, with its offset from UTC (a plus sign as %2B)")
+    return value
+
+
+def _known_by(at: datetime) -> datetime:
+    """What will be known is not known yet: a time to come means now."""
+    return min(at, datetime.now(UTC))
+
+
+def _plain(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("given more than once")
+    return value
+
+
+def _account(value: Any) -> UUID:
+    return ids.parse(ids.ACCOUNT, _text(value))
+
+
+def _entry(value: Any) -> UUID:
+    return ids.parse(ids.ENTRY, _text(value))
+
+
+def _book(value: Any) -> UUID:
+    """A book by its code or id; an id begins like no code may."""
+    name = _text(value)
+    return ids.parse(ids.BOOK, name) if name.startswith("book_") else ids.book_id(name)
+
+
+def _thing(value: Any) -> UUID:
+    kind = _text(value).partition("_")[0]
+    if kind not in (ids.ACCOUNT, ids.BOOK, ids.ENTRY):
+        raise ValueError("not the id of an account, a journal entry or a book")
+    return ids.parse(kind, _text(value))
+
+
+def _typeid(kind: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{kind}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"})
+
+
+AccountId = Annotated[UUID, BeforeValidator(_account), _typeid("acc")]
+EntryId = Annotated[UUID, BeforeValidator(_entry), _typeid("je")]
+BookId = Annotated[UUID, BeforeValidator(_book), _typeid("book")]
+BookName = Annotated[UUID, BeforeValidator(_book), WithJsonSchema({"type": "string"})]
+"""A book's code or id."""
+ThingId = Annotated[UUID, BeforeValidator(_thing), _typeid("(acc|je|book)")]
+Position = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=POSITION_MAX)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_plain)]
+Time = Annotated[AwareDatetime, BeforeValidator(_time)]
+
+
+class Read(BaseModel):
+    """Of every read. `current`: it sees every command acknowledged before it began, or waits, or fails.
+
+    `eventual`: it sees what the read model has got to. `min_position`: it sees that position at least, whatever else.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    consistency: Literal["current", "eventual"] = "current"
+    min_position: Position | None = None
+
+
+EVENTUAL: Final = Read(consistency="eventual")
+"""For a second look after a first one that was recent enough."""
+
+Cursor = TypeVar("Cursor")
+
+
+class Page(Read, Generic[Cursor]):
+    """Of every list. The cursors are items of the list: what comes after the one, or before the other."""
+
+    limit: Annotated[int, BeforeValidator(_digits), Field(ge=1, le=LIMIT_MAX)] = 50
+    starting_after: Cursor | None = None
+    ending_before: Cursor | None = None
+
+    @model_validator(mode="after")
+    def _one_direction(self) -> Self:
+        if self.starting_after is not None and self.ending_before is not None:
+            raise ValueError("starting_after and ending_before cannot both be given")
+        return self
+
+    @property
+    def cursor(self) -> Cursor | None:
+        return self.starting_after if self.ending_before is None else self.ending_before
+
+    @property
+    def window(self) -> dict[str, Any]:
+        """As the queries take it; one row more than asked for tells whether there are more."""
+        return {"after": self.starting_after, "before": self.ending_before, "limit": self.limit + 1}
+
+
+class Past(Read):
+    """As it was known at a position of the log, or at a time; now, unless one of them is given."""
+
+    position: Position | None = None
+    at: Annotated[Time, AfterValidator(_known_by)] | None = None
+
+    @model_validator(mode="after")
+    def _one_past(self) -> Self:
+        if self.position is not None and self.at is not None:
+            raise ValueError("position and at cannot both be given")
+        return self
+
+    @property
+    def is_past(self) -> bool:
+        return self.position is not None or self.at is not None
+
+
+R = TypeVar("R", bound=Read)
+
+
+def asked(request: Request, model: type[R]) -> R:
+    """The request's path and query parameters as that model.
+
+    Raises:
+        pydantic.ValidationError: They are not what the model allows.
+    """
+    given: dict[str, Any] = dict(request.path_params)
+    for name, value in request.query_params.multi_items():
+        # One name twice would leave it open which one counts: a list is of no parameter's type.
+        given[name] = [given[name], value] if name in given else value
+    return model.model_validate(given)

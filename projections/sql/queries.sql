@@ -1,0 +1,292 @@
+-- tracked --
+-- How far the read models of those projections reach, all of them, and the log; of none of them, the log's head. Every
+-- query below begins like this, so that an answer and the position it is for are of one snapshot, and gives that row
+-- also when it finds nothing.
+SELECT coalesce(min(coalesce(notification_id, 0)), daybook.head()) AS as_of, daybook.head() AS head
+FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name;
+
+-- books --
+-- By code. Of the two directions the planner drops the one that is not asked for.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), page AS (
+    (SELECT * FROM books
+     WHERE %(before)s::uuid IS NULL
+       AND (%(after)s::uuid IS NULL OR code > (SELECT code FROM books WHERE book_id = %(after)s))
+     ORDER BY code LIMIT %(limit)s)
+    UNION ALL
+    (SELECT * FROM books
+     WHERE %(before)s::uuid IS NOT NULL AND code < (SELECT code FROM books WHERE book_id = %(before)s)
+     ORDER BY code DESC LIMIT %(limit)s)
+)
+SELECT as_of, head, book_id, code, title, metadata, opened_at FROM t LEFT JOIN page ON true ORDER BY code;
+
+-- book --
+-- One, by its id.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, book_id, code, title, metadata, opened_at FROM t LEFT JOIN books ON book_id = %(book)s;
+
+-- accounts --
+-- By book and code.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), page AS (
+    (SELECT * FROM accounts
+     WHERE %(before)s::uuid IS NULL
+       AND (%(after)s::uuid IS NULL
+            OR (book_id, code) > (SELECT book_id, code FROM accounts WHERE account_id = %(after)s))
+       AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
+       AND (%(code)s::text IS NULL OR code = %(code)s)
+       AND (%(code_prefix)s::text IS NULL OR code ^@ %(code_prefix)s)
+       AND (%(type)s::text IS NULL OR type = %(type)s)
+       AND (%(status)s::text IS NULL OR status = %(status)s)
+       AND (%(currency)s::text IS NULL OR currency = %(currency)s)
+     ORDER BY book_id, code LIMIT %(limit)s)
+    UNION ALL
+    (SELECT * FROM accounts
+     WHERE %(before)s::uuid IS NOT NULL
+       AND (book_id, code) < (SELECT book_id, code FROM accounts WHERE account_id = %(before)s)
+       AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
+       AND (%(code)s::text IS NULL OR code = %(code)s)
+       AND (%(code_prefix)s::text IS NULL OR code ^@ %(code_prefix)s)
+       AND (%(type)s::text IS NULL OR type = %(type)s)
+       AND (%(status)s::text IS NULL OR status = %(status)s)
+       AND (%(currency)s::text IS NULL OR currency = %(currency)s)
+     ORDER BY book_id DESC, code DESC LIMIT %(limit)s)
+)
+SELECT as_of, head, account_id, book_id, code, type, currency, title, overdraft_limit, floor, ceiling, status,
+       opened_on, opened_at, metadata, version
+FROM t LEFT JOIN page ON true
+ORDER BY book_id, code;
+
+-- account --
+-- One, by its id.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, account_id, book_id, code, type, currency, title, overdraft_limit, floor, ceiling, status,
+       opened_on, opened_at, metadata, version
+FROM t LEFT JOIN accounts ON account_id = %(account)s;
+
+-- balance --
+-- One account's, from the log alone: its opening says what it is, its last posting up to the position what is on it.
+WITH t AS (
+    SELECT head AS as_of, head, CASE
+        WHEN %(position)s::bigint IS NOT NULL THEN %(position)s
+        WHEN %(at)s::timestamptz IS NOT NULL THEN daybook.position_at(%(at)s)
+        ELSE head
+    END AS position
+    FROM (SELECT daybook.head() AS head) AS log
+)
+SELECT as_of, head, t.position AS position_read, opened.name AS opened_name, opened.payload AS opened_payload,
+       number, debits, credits, pending_debits, pending_credits
+FROM t
+LEFT JOIN daybook.events AS opened
+    ON opened.stream = %(account)s AND opened.version = 1 AND opened.position <= t.position
+LEFT JOIN LATERAL (
+    (SELECT * FROM daybook.postings
+     WHERE t.head - t.position <= 1000 AND account = %(account)s AND postings.position <= t.position
+     ORDER BY number DESC LIMIT 1)
+    UNION ALL
+    SELECT * FROM daybook.totals_at(%(account)s, t.position) WHERE t.head - t.position > 1000
+) AS last ON true;
+
+-- balances --
+-- Of all accounts by book and code, all of them at one position: the one asked for, or the one the list of accounts is
+-- complete at. Near the head the last posting up to it is a few steps back; far from it, it is found by bisection.
+WITH t AS (
+    SELECT as_of, head, CASE
+        WHEN %(position)s::bigint IS NOT NULL THEN %(position)s
+        WHEN %(at)s::timestamptz IS NOT NULL THEN daybook.position_at(%(at)s)
+        ELSE as_of
+    END AS position
+    FROM (
+        SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+        FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+    ) AS tracked
+), page AS (
+    (SELECT * FROM accounts
+     WHERE %(before)s::uuid IS NULL
+       AND (%(after)s::uuid IS NULL
+            OR (book_id, code) > (SELECT book_id, code FROM accounts WHERE account_id = %(after)s))
+       AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
+       AND opened_position <= (SELECT position FROM t)
+     ORDER BY book_id, code LIMIT %(limit)s)
+    UNION ALL
+    (SELECT * FROM accounts
+     WHERE %(before)s::uuid IS NOT NULL
+       AND (book_id, code) < (SELECT book_id, code FROM accounts WHERE account_id = %(before)s)
+       AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
+       AND opened_position <= (SELECT position FROM t)
+     ORDER BY book_id DESC, code DESC LIMIT %(limit)s)
+)
+SELECT as_of, head, t.position AS position_read, account_id, code, type, currency,
+       number, debits, credits, pending_debits, pending_credits
+FROM t
+LEFT JOIN page ON true
+LEFT JOIN LATERAL (
+    (SELECT * FROM daybook.postings
+     WHERE t.head - t.position <= 1000 AND account = page.account_id AND postings.position <= t.position
+     ORDER BY number DESC LIMIT 1)
+    UNION ALL
+    SELECT * FROM daybook.totals_at(page.account_id, t.position) WHERE t.head - t.position > 1000
+) AS last ON true
+ORDER BY book_id, code;
+
+-- postings --
+-- One account's, newest first, from the log alone.
+WITH t AS (
+    SELECT daybook.head() AS as_of, daybook.head() AS head
+), page AS (
+    (SELECT * FROM daybook.postings
+     WHERE account = %(account)s AND %(before)s::bigint IS NULL
+       AND (%(after)s::bigint IS NULL OR number < %(after)s)
+     ORDER BY number DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT * FROM daybook.postings
+     WHERE account = %(account)s AND %(before)s::bigint IS NOT NULL AND number > %(before)s
+     ORDER BY number LIMIT %(limit)s)
+)
+SELECT as_of, head, opened.name AS opened_name, opened.payload AS opened_payload,
+       number, page.position, amount, debits, credits, pending_debits, pending_credits, value_date, pending,
+       CASE side WHEN 'D' THEN 'debit' WHEN 'C' THEN 'credit' END AS side,
+       posted.stream AS entry_id, posted.recorded_at, posted.name AS posted_name, posted.payload AS posted_payload
+FROM t
+LEFT JOIN daybook.events AS opened ON opened.stream = %(account)s AND opened.version = 1
+LEFT JOIN page ON true
+LEFT JOIN daybook.events AS posted ON posted.position = page.position
+ORDER BY number DESC;
+
+-- entries --
+-- Newest first, of one book or of all: each book's newest, and the newest of those.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), page AS (
+    (SELECT newest.* FROM books CROSS JOIN LATERAL (
+        SELECT * FROM entries
+        WHERE entries.book_id = books.book_id
+          AND (%(after)s::uuid IS NULL OR position < (SELECT position FROM entries WHERE entry_id = %(after)s))
+        ORDER BY position DESC LIMIT %(limit)s
+     ) AS newest
+     WHERE %(before)s::uuid IS NULL AND (%(book)s::uuid IS NULL OR books.book_id = %(book)s)
+     ORDER BY position DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT oldest.* FROM books CROSS JOIN LATERAL (
+        SELECT * FROM entries
+        WHERE entries.book_id = books.book_id
+          AND position > (SELECT position FROM entries WHERE entry_id = %(before)s)
+        ORDER BY position LIMIT %(limit)s
+     ) AS oldest
+     WHERE %(before)s::uuid IS NOT NULL AND (%(book)s::uuid IS NULL OR books.book_id = %(book)s)
+     ORDER BY position LIMIT %(limit)s)
+)
+SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, reversed_by, value_date, actor,
+       description, reference, metadata, postings, (
+           SELECT array_agg(code ORDER BY n)
+           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n)
+           LEFT JOIN accounts ON account_id = (line ->> 'account_id')::uuid
+       ) AS codes
+FROM t LEFT JOIN page ON true
+ORDER BY page.position DESC;
+
+-- entries_of_account --
+-- Newest first. The account's posting numbers lead the way: positions grow with them, and an entry that posts to the
+-- account more than once is next to itself.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), page AS (
+    (SELECT position FROM (
+        SELECT number, position, lag(position) OVER (ORDER BY number DESC) AS previous FROM daybook.postings
+        WHERE account = %(account)s AND %(before)s::uuid IS NULL
+          AND (%(after)s::uuid IS NULL OR number <= (
+              SELECT number FROM entries, daybook.totals_at(%(account)s, entries.position - 1)
+              WHERE entry_id = %(after)s
+          ))
+     ) AS numbered
+     WHERE position IS DISTINCT FROM previous AND position <= (SELECT as_of FROM t)
+     ORDER BY number DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT position FROM (
+        SELECT number, position, lag(position) OVER (ORDER BY number) AS previous FROM daybook.postings
+        WHERE account = %(account)s AND %(before)s::uuid IS NOT NULL
+          AND number > (
+              SELECT coalesce((SELECT number FROM daybook.totals_at(%(account)s, entries.position)), 0)
+              FROM entries WHERE entry_id = %(before)s
+          )
+     ) AS numbered
+     WHERE position IS DISTINCT FROM previous AND position <= (SELECT as_of FROM t)
+     ORDER BY number LIMIT %(limit)s)
+)
+SELECT as_of, head, entry_id, book_id, entries.position, recorded_at, reverses, reversed_by, value_date, actor,
+       description, reference, metadata, postings, (
+           SELECT array_agg(code ORDER BY n)
+           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n)
+           LEFT JOIN accounts ON account_id = (line ->> 'account_id')::uuid
+       ) AS codes
+FROM t
+LEFT JOIN (
+    page JOIN entries
+        ON entries.book_id = (SELECT book_id FROM accounts WHERE account_id = %(account)s)
+        AND entries.position = page.position
+) ON true
+ORDER BY entries.position DESC;
+
+-- entry --
+-- One, by its id.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, entry_id, book_id, position, recorded_at, reverses, reversed_by, value_date, actor,
+       description, reference, metadata, postings, (
+           SELECT array_agg(code ORDER BY n)
+           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n)
+           LEFT JOIN accounts ON account_id = (line ->> 'account_id')::uuid
+       ) AS codes
+FROM t LEFT JOIN entries ON entry_id = %(entry)s;
+
+-- audit_trail --
+-- Newest first. What happened to one thing, its own events and the refused commands upon it, is found by the log's own
+-- index of streams and the few scopes; the first event of a scope says what kind of thing it is.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), page AS (
+    (SELECT * FROM audit_trail
+     WHERE %(before)s::bigint IS NULL AND (%(after)s::bigint IS NULL OR position < %(after)s)
+       AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
+       AND (%(actor)s::text IS NULL OR actor = %(actor)s)
+       AND (%(refused)s::boolean IS NULL OR (refusal IS NOT NULL) = %(refused)s)
+       AND (%(stream)s::uuid IS NULL OR position = ANY (ARRAY(
+           SELECT position FROM daybook.events WHERE stream = %(stream)s
+           UNION ALL
+           SELECT position FROM audit_trail WHERE scope = %(stream)s
+       )))
+     ORDER BY position DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT * FROM audit_trail
+     WHERE %(before)s::bigint IS NOT NULL AND position > %(before)s
+       AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
+       AND (%(actor)s::text IS NULL OR actor = %(actor)s)
+       AND (%(refused)s::boolean IS NULL OR (refusal IS NOT NULL) = %(refused)s)
+       AND (%(stream)s::uuid IS NULL OR position = ANY (ARRAY(
+           SELECT position FROM daybook.events WHERE stream = %(stream)s
+           UNION ALL
+           SELECT position FROM audit_trail WHERE scope = %(stream)s
+       )))
+     ORDER BY position LIMIT %(limit)s)
+)
+SELECT as_of, head, page.position, page.recorded_at, page.stream, book_id, scope, event, actor, request_id,
+       correlation_id, causation_id, idempotency_key, page.command, refusal, details, first.name AS scope_opened
+FROM t
+LEFT JOIN page ON true
+LEFT JOIN daybook.events AS first ON first.stream = scope AND first.version = 1
+ORDER BY page.position DESC;

@@ -1,0 +1,470 @@
+"""The read models follow the log: exactly once, in any batches, through whatever happens to the store."""
+
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from eventsourcing.persistence import IntegrityError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from adapters.postgres import projecting
+from adapters.postgres.projecting import (
+    Applier,
+    Bell,
+    OtherVersion,
+    ProjectionFailed,
+    Projections,
+    Runner,
+    TrackingRecorder,
+    catch_up,
+)
+from domain import ids
+from domain.account import Type
+from domain.events import BookOpened
+from projections import accounts, journal
+from projections.catalogue import ALL
+from tests.reading import Scribe
+
+TABLES = ("books", "accounts", "balances", "entries", "audit_trail")
+
+
+def write_some_history(dsn: str, *, seed: int = 1, commits: int = 40) -> int:
+    """Books, accounts, entries, reversals, freezes and refusals in commits of all sizes; returns the head."""
+    chance = random.Random(seed)
+    with Scribe(dsn) as scribe:
+        books = [scribe.book("north"), scribe.book("south")]
+        chart = {book: [scribe.account(book, f"a:{n}", chance.choice(list(Type))) for n in range(4)] for book in books}
+        for number in range(commits):
+            scribe.actor = chance.choice(["alice", "bob"])
+            with scribe.one_commit():
+                for _ in range(chance.randrange(1, 12)):
+                    book = chance.choice(books)
+                    debit, credit = chance.sample(chart[book], 2)
+                    entry = scribe.transfer(debit, credit, chance.randrange(1, 10_000), f"Number {number}")
+                    if chance.random() < 0.2:
+                        scribe.reverse(entry)
+                    if chance.random() < 0.2:
+                        scribe.refuse("close_account", debit, "account_not_empty", balance=1)
+                    if chance.random() < 0.2:
+                        scribe.freeze(credit)
+                        scribe.unfreeze(credit)
+                    if chance.random() < 0.1:
+                        scribe.refuse("post_entry", book, "entry_unbalanced")
+        scribe.freeze(chart[books[0]][0])
+        return scribe.position
+
+
+def tables(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
+    with psycopg.connect(dsn) as connection:
+        return {
+            table: connection.execute(f"SELECT * FROM daybook_read.{table} ORDER BY 1".encode()).fetchall()
+            for table in TABLES
+        }
+
+
+def begin_anew(dsn: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        names = ", ".join(f"daybook_read.{table}" for table in (*TABLES, "tracking"))
+        connection.execute(f"TRUNCATE {names}".encode())
+
+
+def query(dsn: str, sql: str) -> Any:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        row = connection.execute(sql.encode()).fetchone()
+        return row[0] if row is not None else None
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.01)
+
+
+@contextmanager
+def following(dsn: str, events: list[tuple[str, dict[str, Any]]] | None = None) -> Iterator[Projections]:
+    def on_event(event: str, /, **fields: Any) -> None:
+        if events is not None:
+            events.append((event, fields))
+
+    projections = Projections(dsn, on_event=on_event)
+    projections.start()
+    try:
+        yield projections
+    finally:
+        projections.stop()
+
+
+def at(projections: Projections, position: int) -> bool:
+    return all(status.position == position for status in projections.status())
+
+
+def test_any_batches_make_the_same_tables(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    One event at a time, seven at a time or all at once: the tables come out the same.
+    """
+    write_some_history(database)
+
+    found = []
+    for batch in (1, 7, 100_000):
+        monkeypatch.setattr(projecting, "BATCH", batch)
+        begin_anew(database)
+        catch_up(database)
+        found.append(tables(database))
+
+    assert found[0] == found[1] == found[2]
+    assert all(found[0].values())
+
+
+def test_balances_are_what_the_postings_say(database: str) -> None:
+    """
+    The read model's totals are those of each account's last posting.
+    """
+    write_some_history(database)
+
+    catch_up(database)
+
+    wrong = query(
+        database,
+        """
+        SELECT count(*) FROM daybook_read.balances AS b FULL JOIN (
+            SELECT DISTINCT ON (account) * FROM daybook.postings ORDER BY account, number DESC
+        ) AS p ON p.account = b.account_id
+        WHERE (b.debits, b.credits, b.pending_debits, b.pending_credits, b.postings, b.position)
+            IS DISTINCT FROM (p.debits, p.credits, p.pending_debits, p.pending_credits, p.number, p.position)
+        """,
+    )
+    assert wrong == 0
+    assert query(database, "SELECT count(*) FROM daybook_read.balances") == 8
+
+
+def test_the_audit_trail_knows_the_book(database: str) -> None:
+    """
+    Every event and refusal upon something that exists is of a book; one asked of a book to come is of none.
+    """
+    with Scribe(database) as scribe:
+        scribe.refuse("open_account", ids.book_id("later"), "book_not_found")
+        book = scribe.book()
+        cash = scribe.account(book, "cash")
+        scribe.freeze(cash)
+        scribe.refuse("freeze_account", cash, "account_frozen")
+        scribe.refuse("open_account", book, "account_code_taken")
+        scribe.book("later")
+
+    catch_up(database)
+
+    with psycopg.connect(database) as connection:
+        rows = connection.execute("SELECT book_id FROM daybook_read.audit_trail ORDER BY position").fetchall()
+    assert [row[0] for row in rows] == [None, book, book, book, book, book, ids.book_id("later")]
+
+
+def test_runners_follow_the_log_as_it_grows(database: str) -> None:
+    """
+    What is committed is read in a moment, without waiting for the next poll.
+    """
+    with following(database) as projections, Scribe(database) as scribe:
+        book = scribe.book()
+        wait_until(lambda: at(projections, 1))
+        took = []
+        for number in range(10):
+            scribe.account(book, f"a:{number}")
+            began = time.monotonic()
+            wait_until(lambda: at(projections, scribe.position))
+            took.append(time.monotonic() - began)
+
+        status = projections.status()
+
+    assert sorted(took)[5] < projecting.POLL_S / 2
+    assert [s.name for s in status] == ["accounts", "journal", "audit_trail"]
+    assert all(s.running and s.error is None and s.lag_events == 0 and s.lag_s == 0 for s in status)
+    assert not any(s.running for s in projections.status())
+
+
+def test_two_runners_apply_nothing_twice(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    However many processes follow the log, each event is applied once.
+    """
+    monkeypatch.setattr(projecting, "BATCH", 5)
+    head = write_some_history(database, commits=10)
+    catch_up(database)
+    alone = tables(database)
+    begin_anew(database)
+
+    with following(database) as one, following(database) as other:
+        wait_until(lambda: at(one, head) and at(other, head))
+
+    assert tables(database) == alone
+
+
+def test_killed_sessions_are_replaced(database: str) -> None:
+    """
+    Killing every session, the listening one too, costs a moment and no nudge.
+    """
+    with Scribe(database) as scribe, following(database) as projections:
+        book = scribe.book()
+        wait_until(lambda: at(projections, 1))
+        for number in range(3):
+            killed = query(
+                database,
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            scribe.account(book, f"a:{number}")
+            wait_until(lambda: at(projections, scribe.position))
+            assert killed >= 4  # Three that work and one that listens, besides the writer's.
+
+        wait_until(lambda: all(status.error is None for status in projections.status()))
+
+
+def test_nudges_come_again_after_a_kill(database: str) -> None:
+    """
+    A new listening session hears as the old one did.
+    """
+    nudge, stop = threading.Event(), threading.Event()
+    bell = Bell(database, [nudge])
+    thread = threading.Thread(target=bell.run, args=(stop,))
+    thread.start()
+    with Scribe(database) as scribe:
+        for number in range(3):
+            wait_until(nudge.is_set)  # It rings whenever it begins to listen.
+            nudge.clear()
+            scribe.book(f"book-{number}")
+            wait_until(nudge.is_set)
+            nudge.clear()
+            query(database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN daybook_log'")
+
+    stop.set()
+    bell.hush()
+    thread.join()
+
+
+def test_the_head_is_reached_without_a_nudge(database: str) -> None:
+    """
+    A runner that nobody nudges looks at the log anyway.
+    """
+    stop = threading.Event()
+    runner = Runner(database, accounts)
+    thread = threading.Thread(target=runner.run, args=(stop,))
+    thread.start()
+    with Scribe(database) as scribe:
+        scribe.book()
+        wait_until(lambda: runner.status().position == 1)
+        scribe.book("another")
+        wait_until(lambda: runner.status().position == 2)
+
+    stop.set()
+    thread.join()
+
+
+def test_a_frozen_server_is_left(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A server that stops answering does not hold a runner for ever; it goes on when there is one that answers.
+    """
+    monkeypatch.setattr(projecting, "PATIENCE_S", 0.5)
+    with Scribe(database) as scribe, Frozen(database) as proxy, following(proxy.dsn) as projections:
+        scribe.book()
+        wait_until(lambda: at(projections, 1))
+        proxy.frozen = True
+        scribe.book("another")
+        wait_until(lambda: all(status.error is not None for status in projections.status()))
+        proxy.frozen = False
+
+        wait_until(lambda: at(projections, 2) and all(status.error is None for status in projections.status()))
+
+
+def test_an_event_too_new_stops_loudly(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    An event this Daybook does not know stops a projection right before it, and says where.
+    """
+    monkeypatch.setattr(projecting, "RETRY_S", 60.0)
+    events: list[tuple[str, dict[str, Any]]] = []
+    with Scribe(database) as scribe:
+        book = scribe.book()
+        with scribe.one_commit():
+            scribe.account(book, "cash")
+            scribe.event(book, _FromTheFuture(code="x"))
+            scribe.account(book, "sales")
+
+    with following(database, events) as projections:
+        wait_until(lambda: all(status.failed_at == 3 for status in projections.status()))
+        wait_until(lambda: all(status.lag_events == 2 and status.lag_s > 0 for status in projections.status()))
+        status = projections.status()[0]
+
+    assert (status.position, status.head, status.running) == (2, 4, True)
+    assert status.error is not None and "book.painted.v1" in status.error
+    assert len([fields for name, fields in events if name == "projection.failed" and fields["position"] == 3]) == 3
+
+
+class _FromTheFuture(BookOpened, frozen=True, kw_only=True):
+    name = "book.painted.v1"
+
+
+def test_one_projection_fails_alone_and_recovers(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What the database refuses to one projection stops that one only; mended, it goes on by itself.
+    """
+    monkeypatch.setattr(projecting, "RETRY_S", 0.2)
+    events: list[tuple[str, dict[str, Any]]] = []
+    with Scribe(database) as scribe:
+        book = scribe.book()
+        cash, sales = scribe.account(book, "cash"), scribe.account(book, "sales")
+        first = scribe.transfer(cash, sales, 5)
+        entry = scribe.transfer(cash, sales, 7)
+        head = scribe.position
+    catch_up(database, projections=[journal])
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DELETE FROM daybook_read.tracking")
+        connection.execute("DELETE FROM daybook_read.entries WHERE entry_id = %s", (first,))
+
+    with following(database, events) as projections:
+        wait_until(lambda: projections.status()[1].failed_at == head)
+        failed = projections.status()[1]
+        wait_until(lambda: [s.position for s in projections.status()] == [head, head - 1, head])
+        query(database, f"DELETE FROM daybook_read.entries WHERE entry_id = '{entry}' RETURNING 1")
+        wait_until(lambda: at(projections, head))
+
+    assert failed.error is not None and "duplicate key" in failed.error
+    assert "projection.recovered" in [name for name, _ in events]
+
+
+def test_catching_up_raises_where_it_fails(database: str) -> None:
+    """
+    With no thread to keep a state, the failure is raised, with everything before it applied.
+    """
+    with Scribe(database) as scribe:
+        book = scribe.book()
+        scribe.event(book, _FromTheFuture(code="x"))
+
+    with pytest.raises(ProjectionFailed) as failure:
+        catch_up(database)
+
+    assert (failure.value.name, failure.value.position) == ("accounts", 2)
+    assert query(database, "SELECT notification_id FROM daybook_read.tracking") == 1
+
+
+def test_progress_is_told(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A caller can show how far it is.
+    """
+    monkeypatch.setattr(projecting, "BATCH", 2)
+    with Scribe(database) as scribe:
+        for code in ("a", "b", "c"):
+            scribe.book(code)
+    told: list[tuple[str, int, int]] = []
+
+    catch_up(database, projections=[accounts], on_progress=lambda *progress: told.append(progress))
+
+    assert told == [("accounts", 2, 3), ("accounts", 3, 3)]
+
+
+def test_another_version_is_not_built_upon(database: str) -> None:
+    """
+    Tables that another version of a projection has built are not continued.
+    """
+    query(database, "INSERT INTO daybook_read.tracking VALUES ('accounts.v0', 5) RETURNING 1")
+
+    with pytest.raises(ProjectionFailed) as failure:
+        catch_up(database, projections=[accounts])
+
+    assert isinstance(failure.value.__cause__, OtherVersion)
+
+
+def test_tracking_never_goes_back(database: str) -> None:
+    """
+    The library's statement refuses to record a position that is not ahead.
+    """
+    recorder = TrackingRecorder(database)
+    with psycopg.connect(database) as connection, connection.cursor() as cursor:
+        recorder.lock(cursor, accounts)
+        recorder.advance(cursor, accounts, 5)
+
+        with pytest.raises(IntegrityError):
+            recorder.advance(cursor, accounts, 5)
+
+
+def test_models_can_be_built_in_another_schema(database: str) -> None:
+    """
+    A projection is built beside the live one by naming another schema.
+    """
+    write_some_history(database, commits=3)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA beside")
+        for table in (*TABLES, "tracking"):
+            connection.execute(f"CREATE TABLE beside.{table} (LIKE daybook_read.{table} INCLUDING ALL)".encode())
+
+    catch_up(database, schema="beside")
+
+    assert query(database, "SELECT count(*) FROM beside.audit_trail") > 0
+    assert not any(tables(database).values())
+    assert query(database, "SELECT count(*) FROM beside.tracking") == len(ALL)
+
+
+def test_a_dead_connection_is_given_up(database: str) -> None:
+    """
+    An applier that was dropped connects again.
+    """
+    with Scribe(database) as scribe:
+        scribe.book()
+    applier = Applier(database, accounts)
+
+    assert applier.apply() == 1
+    applier.drop()
+
+    assert applier.apply() == 0
+    applier.close()
+
+
+class Frozen:
+    """A server in between that can stop passing anything on, as a frozen one does."""
+
+    def __init__(self, dsn: str) -> None:
+        self.frozen = False
+        wanted = conninfo_to_dict(dsn)
+        host, port = str(wanted.get("host") or "127.0.0.1"), str(wanted.get("port") or "5432")
+        self._address: Any = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.dsn = make_conninfo(
+            dsn, host="127.0.0.1", port=self._listening.getsockname()[1], sslmode="disable", gssencmode="disable"
+        )
+        self._ends: list[socket.socket] = [self._listening]
+
+    def __enter__(self) -> "Frozen":
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for end in self._ends:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            end.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            family = socket.AF_UNIX if isinstance(self._address, str) else socket.AF_INET
+            server = socket.socket(family)
+            server.connect(self._address)
+            self._ends += [client, server]
+            for source, target in ((client, server), (server, client)):
+                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                while self.frozen:
+                    time.sleep(0.01)
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
