@@ -1,0 +1,387 @@
+"""Hostile input over HTTP: a clear no, nothing changed, nothing given away, and the server goes on."""
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from adapters.web.intake import BODY_MAX
+from domain.money import AMOUNT_MAX
+from tests.conftest import Server, database_on
+from tests.serving import TOP, Caller, head, serving, transfer
+
+
+class Target(NamedTuple):
+    dsn: str
+    base_url: str
+    caller: Caller
+
+
+@pytest.fixture(scope="module")
+def shared(server: Server, template: str) -> Iterator[Target]:
+    with (
+        database_on(server, template=template) as dsn,
+        serving(dsn, project=False) as base_url,
+        Caller(base_url) as caller,
+    ):
+        caller.done("/v1/books", {"code": "main"})
+        caller.account("a")
+        caller.account("b")
+        yield Target(dsn, base_url, caller)
+
+
+@pytest.fixture
+def target(shared: Target) -> Iterator[Target]:
+    """Whatever a test asks: the log stays as it was, and the server answers the next who asks."""
+    position = head(shared.dsn)
+    yield shared
+    assert head(shared.dsn) == position
+    assert shared.caller.get("/livez").json() == {"status": "up"}
+
+
+GIVEN_AWAY = [b"Traceback", b'File "', b".py", b"psycopg", b"pydantic", b"SELECT", b"INSERT", b"daybook.", b"/usr/"]
+
+
+def nothing_is_given_away(answer: bytes) -> None:
+    for inner in [*GIVEN_AWAY, str(TOP).encode()]:
+        assert inner not in answer
+
+
+def entry(**changed: Any) -> bytes:
+    """The body of a good entry, but for what is changed; changes are dotted paths with `__` for the dots."""
+    body: Any = transfer("a", "b", 1)
+    for path, value in changed.items():
+        *steps, last = path.split("__")
+        inner = body
+        for step in steps:
+            inner = inner[int(step) if step.isdigit() else step]
+        inner[int(last) if last.isdigit() else last] = value
+    return json.dumps(body).encode()
+
+
+def raw(amount: str) -> bytes:
+    """A good entry whose first amount is that text."""
+    return entry(postings__0__amount="@").replace(b'"@"', amount.encode())
+
+
+POSTING = transfer("a", "b", 1)["postings"][0]
+ENTRIES, ACCOUNTS, BOOKS = "/v1/journal-entries", "/v1/accounts", "/v1/books"
+
+
+def account(**changed: Any) -> bytes:
+    return json.dumps({"book": "main", "code": "x", "type": "asset", "currency": "EUR", **changed}).encode()
+
+
+BODIES: list[tuple[str, bytes, str]] = [
+    # Amounts.
+    (ENTRIES, raw("1.0"), "json_float"),
+    (ENTRIES, raw("1e3"), "json_float"),
+    (ENTRIES, raw("0.1"), "json_float"),
+    (ENTRIES, raw("NaN"), "json_not_a_number"),
+    (ENTRIES, raw("-Infinity"), "json_not_a_number"),
+    (ENTRIES, raw("9" * 30), "json_number_too_large"),
+    (ENTRIES, raw("9" * 100_000), "json_number_too_large"),
+    (ENTRIES, raw("1_000"), "json_malformed"),
+    (ENTRIES, raw("\u0661"), "json_malformed"),
+    (ENTRIES, raw("0"), "/postings/0/amount greater_than_equal"),
+    (ENTRIES, raw("-0"), "/postings/0/amount greater_than_equal"),
+    (ENTRIES, raw("-1"), "/postings/0/amount greater_than_equal"),
+    (ENTRIES, raw(str(AMOUNT_MAX + 1)), "/postings/0/amount less_than_equal"),
+    (ENTRIES, raw("99999999999999999999"), "/postings/0/amount less_than_equal"),
+    (ENTRIES, raw('"1"'), "/postings/0/amount int_type"),
+    (ENTRIES, raw("true"), "/postings/0/amount int_type"),
+    (ENTRIES, raw("null"), "/postings/0/amount int_type"),
+    (ENTRIES, raw("[1]"), "/postings/0/amount int_type"),
+    (ENTRIES, raw("{}"), "/postings/0/amount int_type"),
+    # Shape.
+    (ENTRIES, b"", "json_malformed"),
+    (ENTRIES, b"null", "json_not_an_object"),
+    (ENTRIES, b"[" + entry() + b"]", "json_not_an_object"),
+    (ENTRIES, entry() + entry(), "json_malformed"),
+    (ENTRIES, entry(colour="red"), "/colour extra_forbidden"),
+    (ENTRIES, entry(reverses="je_00000000000000000000000000"), "/reverses extra_forbidden"),
+    (ENTRIES, entry(postings__0__colour="red"), "/postings/0/colour extra_forbidden"),
+    (ACCOUNTS, account(__class__="x"), "/__class__ extra_forbidden"),
+    (ENTRIES, entry(kind="open_book"), "/kind extra_forbidden"),
+    (ENTRIES, entry(postings={}), "/postings tuple_type"),
+    (ENTRIES, entry(postings="ab"), "/postings tuple_type"),
+    (ENTRIES, entry(postings=[]), "/postings too_short"),
+    (ENTRIES, entry(postings=[POSTING]), "/postings too_short"),
+    (ENTRIES, entry(postings=[POSTING] * 1001), "/postings too_long"),
+    (ENTRIES, entry(postings__0=None), "/postings/0 model_type"),
+    (ENTRIES, entry(postings__0__side=1), "/postings/0/side enum"),
+    (ENTRIES, entry(postings__0__side="DEBIT"), "/postings/0/side enum"),
+    (ENTRIES, entry(postings__0__account=["a"]), "/postings/0/account string_type"),
+    (ENTRIES, entry(postings__0__account="acc_x"), " value_error"),
+    (
+        ENTRIES,
+        entry(postings__0__account="a'; DROP TABLE daybook.events; --"),
+        "/postings/0/account string_pattern_mismatch",
+    ),
+    (ENTRIES, entry(postings__0__account="a" * 201), "/postings/0/account string_too_long"),
+    (ENTRIES, entry(postings__0__account="a\n"), "/postings/0/account string_pattern_mismatch"),
+    (ENTRIES, entry(postings__0__account="\uff41"), "/postings/0/account string_pattern_mismatch"),
+    (ENTRIES, entry(postings__0__currency="eur"), "/postings/0/currency string_pattern_mismatch"),
+    (ENTRIES, entry(postings__0__currency="XXX"), "/postings/0/currency value_error"),
+    (ENTRIES, entry(book=""), "/book string_pattern_mismatch"),
+    (ENTRIES, entry(book="book_1"), "/book value_error"),
+    (ENTRIES, entry(description="x" * 501), "/description string_too_long"),
+    (ENTRIES, entry(description="a\0b"), "/description value_error"),
+    (ENTRIES, entry(description="\u202emirrored"), "/description value_error"),
+    (ENTRIES, entry(description="\x1b[31mred"), "/description value_error"),
+    (ENTRIES, entry(description=5), "/description string_type"),
+    (ENTRIES, entry(description="\ud800"), "json_lone_surrogate"),
+    (ENTRIES, entry(metadata={"a": 1}), "/metadata/a string_type"),
+    (ENTRIES, entry(metadata={"a": {"b": "c"}}), "/metadata/a string_type"),
+    (ENTRIES, entry(metadata={"": "x"}), "/metadata//[key] string_too_short"),
+    (ENTRIES, entry(metadata={"a\0": "x"}), "/metadata/a\0/[key] value_error"),
+    (ENTRIES, entry(metadata={str(n): "x" for n in range(51)}), "/metadata too_long"),
+    (ENTRIES, entry(value_date="1996-13-01"), "/value_date date_from_datetime_parsing"),
+    (ENTRIES, entry(value_date="1996-01-01T00:00:00Z"), "/value_date value_error"),
+    (ENTRIES, entry(value_date="0000-01-01"), "/value_date date_parsing"),
+    (ENTRIES, entry(value_date=True), "/value_date date_type"),
+    (ENTRIES, entry().replace(b'"main"', b'"main", "book": "main"'), "json_duplicate_key"),
+    (ENTRIES, entry().replace(b'"amount"', b'"amount": 5, "amount"', 1), "json_duplicate_key"),
+    (ENTRIES, entry(metadata="@").replace(b'"@"', b"[" * 50_000 + b"]" * 50_000), "json_too_deep"),
+    (ENTRIES, b'{"a":' * 100_000, "json_too_deep"),
+    # Bytes.
+    (ENTRIES, entry(description="@").replace(b"@", b"\xff"), "json_invalid_utf8"),
+    (ENTRIES, entry(description="@").replace(b"@", b"\xed\xa0\x80"), "json_invalid_utf8"),
+    (ENTRIES, entry().decode().encode("utf-16"), "json_invalid_utf8"),
+    (ENTRIES, b"\xef\xbb\xbf" + entry(), "json_malformed"),
+    (ENTRIES, b"\x00" * 100, "json_malformed"),
+    (ENTRIES, b"book=main&amount=1", "json_malformed"),
+    # Accounts and books.
+    (ACCOUNTS, account(type="Asset"), "/type enum"),
+    (ACCOUNTS, account(type=None), "/type enum"),
+    (ACCOUNTS, account(code="acc_x"), "/code value_error"),
+    (ACCOUNTS, account(code="a::b"), "/code string_pattern_mismatch"),
+    (ACCOUNTS, account(code="../../etc/passwd"), "/code string_pattern_mismatch"),
+    (ACCOUNTS, account(overdraft_limit=-1), "/overdraft_limit greater_than_equal"),
+    (ACCOUNTS, account(floor="1"), "/floor int_type"),
+    (ACCOUNTS, account(ceiling=AMOUNT_MAX + 1), "/ceiling less_than_equal"),
+    (ACCOUNTS, account(account_id="acc_00000000000000000000000000"), "/account_id extra_forbidden"),
+    (ACCOUNTS, account(status="closed"), "/status extra_forbidden"),
+    (BOOKS, b'{"code": "book_x"}', "/code value_error"),
+    (BOOKS, b'{"code": ""}', "/code string_pattern_mismatch"),
+    (BOOKS, b'{"code": {"$ne": null}}', "/code string_type"),
+    ("/v1/accounts/acc_00000000000000000000000000/freeze", b'{"reason": null}', "/reason string_type"),
+    ("/v1/accounts/acc_00000000000000000000000000/freeze", b'{"force": true}', "/force extra_forbidden"),
+    (
+        "/v1/journal-entries/je_00000000000000000000000000/reverse",
+        b'{"value_date": "1996-01-01"}',
+        "/value_date literal_error",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "code"), BODIES, ids=[f"{n}-{code}" for n, (_, _, code) in enumerate(BODIES)])
+def test_bodies(target: Target, path: str, body: bytes, code: str) -> None:
+    """
+    A body that is not in the form of the command is refused with a code, or with the field at fault and its code.
+    """
+    response = target.caller.post(
+        path, content=body, headers={"Idempotency-Key": "k", "Content-Type": "application/json"}
+    )
+
+    problem = response.json()
+    assert response.status_code == problem["status"] == 400
+    assert response.headers["content-type"] == "application/problem+json"
+    if problem["code"] == "invalid_request":
+        assert [f"{error['field']} {error['code']}" for error in problem["errors"]] == [code]
+    else:
+        assert problem["code"] == code
+    assert len(response.content) < 1000
+    nothing_is_given_away(response.content)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({}, 415, "content_type_unsupported"),
+        ({"Content-Type": ""}, 415, "content_type_unsupported"),
+        ({"Content-Type": "text/plain"}, 415, "content_type_unsupported"),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415, "content_type_unsupported"),
+        ({"Content-Type": "application/jsonp"}, 415, "content_type_unsupported"),
+        ({"Content-Type": "application/json; charset=latin-1"}, 415, "content_type_unsupported"),
+        ({"Content-Type": "application/json, text/plain"}, 415, "content_type_unsupported"),
+        ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415, "content_encoding_unsupported"),
+    ],
+)
+def test_headers(target: Target, headers: dict[str, str], status: int, code: str) -> None:
+    """
+    A body that does not say plainly that it is JSON is not read as JSON.
+    """
+    response = target.caller.post(ENTRIES, content=entry(), headers={"Idempotency-Key": "k", **headers})
+
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    nothing_is_given_away(response.content)
+
+
+def exchange(target: Target, sent: bytes) -> bytes:
+    """Everything that comes back for those bytes, until the server closes or falls silent."""
+    host, port = target.base_url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        try:
+            while chunk := connection.recv(65536):
+                answer += chunk
+        except (TimeoutError, ConnectionResetError):
+            pass
+        return answer
+
+
+def request(*headers: str, line: str = f"POST {ENTRIES} HTTP/1.1", body: bytes = b"") -> bytes:
+    common = ["Host: x", "Connection: close", "Daybook-Actor: x", "Content-Type: application/json"]
+    return "\r\n".join([line, *common, *headers, "", ""]).encode("latin-1") + body
+
+
+def chunked(body: bytes, size: int = 60_000) -> bytes:
+    chunks = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+
+
+BIG = b" " * (BODY_MAX - len(entry()) + 1) + entry()
+GOOD = f"Content-Length: {len(entry())}"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (request("Idempotency-Key: k", f"Content-Length: {len(BIG)}", body=BIG), 413, "body_too_large"),
+        (request("Idempotency-Key: k", "Transfer-Encoding: chunked", body=chunked(BIG)), 413, "body_too_large"),
+        (
+            request("Idempotency-Key: k", "Content-Length: 99999999", "Expect: 100-continue"),
+            413,
+            "body_too_large",
+        ),
+        (request(GOOD, body=entry()), 400, "idempotency_key_missing"),
+        (request("Idempotency-Key: k", "Idempotency-Key: k", GOOD, body=entry()), 400, "idempotency_key_invalid"),
+        (request("Idempotency-Key: a\xe9", GOOD, body=entry()), 400, "idempotency_key_invalid"),
+        (request("Idempotency-Key: k", "Daybook-Actor: y", GOOD, body=entry()), 400, "actor_invalid"),
+        (
+            request("Idempotency-Key: k", "Content-Type: text/plain", GOOD, body=entry()),
+            415,
+            "content_type_unsupported",
+        ),
+        (request("Idempotency-Key: k", "Content-Length: 0"), 400, "json_malformed"),
+        (request("Idempotency-Key: k"), 400, "json_malformed"),
+        (
+            request("Idempotency-Key: k", GOOD, "Connection: Upgrade", "Upgrade: websocket", body=entry()),
+            400,
+            "json_malformed",
+        ),
+        (request("Idempotency-Key: k", GOOD, "Content-Length: 5", body=entry()), 400, "http_malformed"),
+        (
+            request("Idempotency-Key: k", GOOD, "Transfer-Encoding: chunked", body=chunked(entry())),
+            400,
+            "http_malformed",
+        ),
+        (request("Idempotency-Key: k", "Transfer-Encoding: chunked", body=b"zz\r\n"), 400, "http_malformed"),
+        (request("Idempotency-Key: k", "Content-Length: -1"), 400, "http_malformed"),
+        (request("Idempotency-Key : k", GOOD, body=entry()), 400, "http_malformed"),
+        (request("X: \0", GOOD, body=entry()), 400, "http_malformed"),
+        (request(GOOD, line="BREW /coffee HTTP/1.1"), 400, "http_malformed"),
+        (request(line="GET / HTTP/9.9"), 400, "http_malformed"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 10, 400, "http_malformed"),
+        (b"*1\r\n$4\r\nPING\r\n", 400, "http_malformed"),
+        (b"GET /" + b"a" * 400_000, 431, "head_too_large"),
+        (request(*(f"X-{n}: {'y' * 1000}" for n in range(400)))[:-4], 431, "head_too_large"),
+        (request("X: " + "y" * 400_000)[:-4], 431, "head_too_large"),
+        (request(line=f"GET {ENTRIES}/%00%0d%0aX:%20y/reverse HTTP/1.1"), 405, "method_not_allowed"),
+        (request(line="GET http://elsewhere/nowhere HTTP/1.1"), 404, "path_not_found"),
+        (request(line="OPTIONS * HTTP/1.1"), 404, "path_not_found"),
+        (request("Request-Id: a\tb\xff", line="GET /nowhere HTTP/1.1"), 404, "path_not_found"),
+    ],
+    ids=str,
+)
+def test_bytes_on_the_wire(target: Target, sent: bytes, status: int, code: str) -> None:
+    """
+    Whatever bytes come, the answer is one problem, and no header of it is the sender's.
+    """
+    answer = exchange(target, sent)
+
+    top, _, body = answer.partition(b"\r\n\r\n")
+    assert top.split()[1] == str(status).encode(), top
+    assert b"content-type: application/problem+json" in top.lower()
+    assert b"request-id: req_" in top.lower()
+    assert b"X: y" not in top
+    problem = json.loads(body)
+    assert (problem["code"], problem["status"]) == (code, status)
+    nothing_is_given_away(answer)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"\r\n",
+        b"POST",
+        request("Idempotency-Key: k", GOOD),
+        request("Idempotency-Key: k", GOOD, body=entry()[:-1]),
+        request("Idempotency-Key: k", "Transfer-Encoding: chunked", body=chunked(entry())[:-2]),
+    ],
+    ids=str,
+)
+def test_half_a_request(target: Target, sent: bytes) -> None:
+    """
+    Who leaves before having said everything has asked for nothing.
+    """
+    exchange(target, sent)
+
+
+def test_the_largest_body(target: Target) -> None:
+    """
+    The limit itself is within the limit: the body is read, and refused for what it says.
+    """
+    body = b"[" + b" " * (BODY_MAX - 2) + b"]"
+
+    response = target.caller.post(
+        BOOKS, content=body, headers={"Idempotency-Key": "k", "Content-Type": "application/json"}
+    )
+
+    assert response.json()["code"] == "json_not_an_object"
+
+
+def test_more_than_is_worth_reading(target: Target) -> None:
+    """
+    A body without end is cut off.
+    """
+    piece = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+
+    answer = exchange_until_closed(target, request("Idempotency-Key: k", "Transfer-Encoding: chunked"), piece)
+
+    assert answer is None or b" 413 " in answer
+
+
+def exchange_until_closed(target: Target, first: bytes, then: bytes) -> bytes | None:
+    """Send `then` again and again until the server ends it; what it said, unless that was lost with the connection."""
+    host, port = target.base_url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(first)
+        try:
+            for _ in range(2000):
+                connection.sendall(then)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        else:
+            pytest.fail("the server read on for ever")
+        try:
+            return connection.recv(65536)
+        except ConnectionResetError:
+            return None
+
+
+def test_the_bodies_are_wrong_by_one_thing(shared: Target) -> None:
+    """
+    What the hostile bodies are made from is taken when nothing is changed.
+    """
+    for path, body in ((ENTRIES, entry()), (ENTRIES, raw("1")), (ACCOUNTS, account())):
+        response = shared.caller.post(
+            path, content=body, headers={"Idempotency-Key": str(body), "Content-Type": "application/json"}
+        )
+        assert response.status_code == 201
