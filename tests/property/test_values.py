@@ -11,12 +11,16 @@ from hypothesis import assume, given
 from domain import ids
 from domain.audit import GENESIS, seal_hash
 from domain.errors import REFUSALS, EventMalformed, Refusal, refusal_from
-from domain.events import (EVENTS, AccountClosed, AccountFrozen, AccountOpened, AccountUnfrozen, BookOpened, CommandRefused, EntryPosted, EntryReversed, Event, RawEvent, decode, encode)
+from domain.events import (
     EVENTS,
+    AccountClosed,
+    AccountFrozen,
     AccountOpened,
+    AccountUnfrozen,
     BookOpened,
     CommandRefused,
     EntryPosted,
+    EntryReversed,
     Event,
     RawEvent,
     decode,
