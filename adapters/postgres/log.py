@@ -116,12 +116,21 @@ class PostgresLog:
         query = f"SELECT {COLUMNS} FROM daybook.events WHERE name = ANY(%s) ORDER BY position"
         return map(raw_event, self._stream(query, (list(names),)))
 
+    def mentioning(self, name: str, field: str, value: str) -> Iterator[RawEvent]:
+        """The events of that stored name whose payload has that text in a field of that name, at whatever depth."""
+        needle = b'"%s":%s' % (field.encode(), msgspec.json.encode(value))
+        query = (
+            f"SELECT {COLUMNS} FROM daybook.events WHERE name = %s AND position(%s::bytea in payload) > 0"
+            " ORDER BY position"
+        )
+        return map(raw_event, self._stream(query, (name, needle)))
+
     def versions(self) -> Iterator[tuple[UUID, int]]:
         """Every event's stream and version, stream by stream, in order of version."""
         return self._stream("SELECT stream, version FROM daybook.events ORDER BY stream, version")
 
     def postings(self) -> Iterator[PostingRow]:
-        """Every posting as stored, in the order on disk: the log's, but for holes that rollbacks left and others filled."""
+        """Every posting as stored, in the order on disk: the log's, but where room that rollbacks left was filled."""
         for account, position, side, amount, pending, value_date, *totals in self._stream(_POSTINGS):
             yield PostingRow(account, position, _SIDE.get(side, side), amount, pending, value_date, Totals(*totals))
 
@@ -139,18 +148,6 @@ class PostgresLog:
         if order is not None:
             query = query + sql.SQL(" ORDER BY {}").format(sql.Identifier(order))
         return self._stream(query)
-
-    def position_at(self, at: object) -> int:
-        """The last position recorded at or before a time; 0 when there is none."""
-        rows = self._all("SELECT daybook.position_at(%s)", (at,))
-        return int(rows[0][0])
-
-    def recorded_at(self, position: int) -> object:
-        """When the batch with that position was recorded; None beyond the log."""
-        rows = self._all(
-            "SELECT recorded_at FROM daybook.seals WHERE first <= %s ORDER BY first DESC LIMIT 1", (position,)
-        )
-        return rows[0][0] if rows else None
 
     def totals(
         self, account_ids: Sequence[UUID], *, until: int | None = None, before: date | None = None
