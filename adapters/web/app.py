@@ -1,4 +1,4 @@
-"""The composition root of the web application: one store, one desk, the read models' runner, the routes."""
+"""The composition root of the web application: one store, one desk, the reads, the read models' runner, the routes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -17,6 +17,7 @@ from adapters.observe.metrics import Metrics
 from adapters.postgres.datastore import connect
 from adapters.postgres.migrate import MigrationError, available
 from adapters.postgres.projecting import Projections, Status
+from adapters.postgres.reads import PostgresReads
 from adapters.postgres.store import PostgresEventStore
 from adapters.web import health, intake
 from adapters.web.envelope import Envelope
@@ -26,6 +27,7 @@ from adapters.web.intake import Intake
 from commands import desk
 from commands.api import routes as command_routes
 from commands.desk import Desk
+from projections.api import routes as read_routes
 
 
 class Limits(Struct, frozen=True):
@@ -75,7 +77,13 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
         if projections is not None:
             projections.start()
         try:
-            yield {"desk": writer, "metrics": metrics, "readiness": Readiness(dsn, writer, projectors)}
+            async with PostgresReads(dsn) as reads:
+                yield {
+                    "desk": writer,
+                    "reads": reads,
+                    "metrics": metrics,
+                    "readiness": Readiness(dsn, writer, projectors),
+                }
         finally:
             await writer.stop()
             if projections is not None:
@@ -84,6 +92,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
     taking = [Middleware(Intake, body_patience_s=limits.body_patience_s)]
     routes = [
         *(Route(route.path, route.endpoint, methods=route.methods, middleware=taking) for route in command_routes),
+        *read_routes,
         *health.routes,
     ]
     templates = {route.endpoint: route.path for route in routes}

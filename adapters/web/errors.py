@@ -15,6 +15,7 @@ from adapters.web.problem import BadRequest, problem
 from commands.api.asking import NoSuchId
 from domain import errors, ids
 from domain.errors import Refusal
+from projections.api.answering import ReadModelBehind
 
 STATUS: Final[dict[type[Refusal], int]] = {
     errors.BookNotFound: 404,
@@ -36,10 +37,18 @@ STATUS: Final[dict[type[Refusal], int]] = {
     errors.TotalTooLarge: 422,
 }
 
+NOT_FOUND: Final[dict[str, type[Refusal]]] = {
+    "account": errors.AccountNotFound,
+    "book": errors.BookNotFound,
+    "entry": errors.EntryNotFound,
+}
+"""By the name of a path's parameter: what is answered when it is no id at all."""
+
 ERRORS_MAX: Final = 20
 """Faults named in one answer."""
 FIELD_MAX: Final = 100
 """Characters of one step of a field's path, since a stranger may have chosen it."""
+_RETRY: Final = {"Retry-After": "1"}
 
 
 async def refused(request: Request, exc: Exception) -> Response:
@@ -70,25 +79,36 @@ def _title(cls: type[Exception]) -> str:
 
 async def no_such_id(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, NoSuchId)
-    refusal = exc.refusal
+    return _not_found(request, exc.refusal)
+
+
+def _not_found(request: Request, refusal: type[Refusal]) -> Response:
     return problem(request.scope["state"], STATUS[refusal], refusal.code, _title(refusal))
 
 
 async def malformed(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ValidationError)
     found = exc.errors(include_url=False, include_context=False, include_input=False)
+    for name in _of_path(request):
+        if any(error["loc"][:1] == (name,) for error in found):
+            return _not_found(request, NOT_FOUND[name])
     inside = {error["loc"][:length] for error in found for length in range(len(error["loc"]))}
     return problem(
         request.scope["state"],
         400,
         "invalid_request",
-        "The request is not in the form this command has.",
+        "The request is not in the form it should have.",
         errors=[
             {"field": _pointer(error["loc"]), "code": error["type"], "message": error["msg"]}
             for error in found
             if error["type"] != "too_short" or error["loc"] not in inside  # Short only of items that are faulty.
         ][:ERRORS_MAX],
     )
+
+
+def _of_path(request: Request) -> set[str]:
+    """The fields of a read that its path alone gives."""
+    return set() if request.method == "POST" else request.path_params.keys() - request.query_params.keys()
 
 
 def _pointer(loc: tuple[int | str, ...]) -> str:
@@ -101,6 +121,20 @@ async def bad_request(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, BadRequest)
     state = request.scope["state"]
     return problem(state, exc.status, exc.code, exc.title, detail=exc.detail, headers=exc.headers)
+
+
+async def behind(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, ReadModelBehind)
+    return problem(
+        request.scope["state"],
+        503,
+        exc.code,
+        _title(ReadModelBehind),
+        transient=exc.transient,
+        headers=_RETRY,
+        needed=exc.needed,
+        reached=exc.reached,
+    )
 
 
 class _Other:
@@ -120,7 +154,7 @@ class _Other:
             _title(type(exc)),
             transient=self._retry,
             detail=self._detail,
-            headers={"Retry-After": "1"} if self._retry else None,
+            headers=_RETRY if self._retry else None,
         )
 
 
@@ -159,6 +193,7 @@ exception_handlers: Final[dict[Any, ExceptionHandler]] = {
     ValidationError: malformed,
     BadRequest: bad_request,
     HTTPException: http_error,
+    ReadModelBehind: behind,
     errors.KeyReused: _Other(422, "idempotency_key_reused", retry=False),
     errors.KeyInFlight: _Other(409, "idempotency_key_in_flight", retry=True),
     errors.Overloaded: _Other(503, "overloaded", retry=True),

@@ -56,13 +56,13 @@ async def post_close(request: Request) -> Response:
 
 
 async def _upon_account(request: Request, model: type[Command]) -> Response:
-    account_id = path_id(request, ids.ACCOUNT, AccountNotFound)
+    account_id = path_id(request, "account", ids.ACCOUNT, AccountNotFound)
     return changed(account(await asked(request, model, {"account_id": account_id})))
 
 
 routes = [
     Route("/v1/accounts", post_account, methods=["POST"]),
-    Route("/v1/accounts/{id}/freeze", post_freeze, methods=["POST"]),
-    Route("/v1/accounts/{id}/unfreeze", post_unfreeze, methods=["POST"]),
-    Route("/v1/accounts/{id}/close", post_close, methods=["POST"]),
+    Route("/v1/accounts/{account}/freeze", post_freeze, methods=["POST"]),
+    Route("/v1/accounts/{account}/unfreeze", post_unfreeze, methods=["POST"]),
+    Route("/v1/accounts/{account}/close", post_close, methods=["POST"]),
 ]

@@ -28,14 +28,14 @@ class NoSuchId(Exception):
         self.refusal = refusal
 
 
-def path_id(request: Request, prefix: str, refusal: type[Refusal]) -> UUID:
-    """The id in the request's path.
+def path_id(request: Request, name: str, prefix: str, refusal: type[Refusal]) -> UUID:
+    """The id of that name in the request's path.
 
     Raises:
         NoSuchId: It is not a TypeID of that kind.
     """
     try:
-        return ids.parse(prefix, request.path_params["id"])
+        return ids.parse(prefix, request.path_params[name])
     except ValueError as error:
         raise NoSuchId(refusal) from error
 

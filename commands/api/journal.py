@@ -49,7 +49,7 @@ async def post_entry(request: Request) -> Response:
 
 
 async def post_reversal(request: Request) -> Response:
-    entry_id = path_id(request, ids.ENTRY, EntryNotFound)
+    entry_id = path_id(request, "entry", ids.ENTRY, EntryNotFound)
     return _posted(await asked(request, ReverseEntry, {"entry_id": entry_id}))
 
 
@@ -60,5 +60,5 @@ def _posted(outcome: Outcome) -> Response:
 
 routes = [
     Route("/v1/journal-entries", post_entry, methods=["POST"]),
-    Route("/v1/journal-entries/{id}/reverse", post_reversal, methods=["POST"]),
+    Route("/v1/journal-entries/{entry}/reverse", post_reversal, methods=["POST"]),
 ]

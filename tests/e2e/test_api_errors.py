@@ -20,7 +20,7 @@ NOWHERE = "00000000000000000000000000"
 @pytest.fixture
 def api(database: str) -> Iterator[Caller]:
     """With book `main`, `cash` (asset), `poor` (asset, no overdraft), `full` (asset, ceiling 10) and `usd`."""
-    with serving(database, project=False) as base_url, Caller(base_url) as caller:
+    with serving(database) as base_url, Caller(base_url) as caller:
         caller.done("/v1/books", {"code": "main"})
         caller.account("cash")
         caller.account("poor", overdraft_limit=0)
@@ -209,15 +209,43 @@ def test_no_such_path_and_no_such_method(api: Caller) -> None:
     for path in ("/", "/v1", "/v1/book", "/v1/books/", "/v1//books", "/V1/books", "/v1/books/../books2", "/%2e%2e"):
         assert problem_of(api.ask(path))["code"] == "path_not_found"
     for method, path, allowed in [
-        ("PUT", "/v1/journal-entries", "POST"),
-        ("DELETE", f"/v1/accounts/acc_{NOWHERE}/freeze", "POST"),
+        ("PUT", "/v1/journal-entries", "GET, HEAD, POST"),
+        ("GET", f"/v1/accounts/acc_{NOWHERE}/freeze", "POST"),
+        ("POST", f"/v1/accounts/acc_{NOWHERE}", "GET, HEAD"),
         ("PATCH", "/livez", "GET, HEAD"),
     ]:
         response = api.request(method, path)
 
         assert response.status_code == 405
         assert problem_of(response)["code"] == "method_not_allowed"
-        assert allowed in response.headers["allow"]
+        assert allowed == response.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/v1/books/nope!", 404, "book_not_found"),
+        ("/v1/accounts/cash", 404, "account_not_found"),
+        (f"/v1/accounts/je_{NOWHERE}/balance", 404, "account_not_found"),
+        (f"/v1/accounts/acc_{NOWHERE}/balance", 404, "account_not_found"),
+        (f"/v1/journal-entries/acc_{NOWHERE}", 404, "entry_not_found"),
+        (f"/v1/journal-entries/je_{NOWHERE}", 404, "entry_not_found"),
+        ("/v1/journal-entries?account=cash", 400, "invalid_request"),
+        (f"/v1/accounts/acc_{NOWHERE}?account=acc_{NOWHERE}", 400, "invalid_request"),
+        ("/v1/accounts?colour=red", 400, "invalid_request"),
+        ("/v1/accounts?limit=1_0", 400, "invalid_request"),
+        ("/v1/accounts?min_position=999999&book=main", 503, "read_model_behind"),
+    ],
+)
+def test_reads(api: Caller, path: str, status: int, code: str) -> None:
+    """
+    Reads say no in the same form; what a path names that is no id is not there, what a query asks so is wrong.
+    """
+    response = api.get(path)
+
+    assert response.status_code == status
+    assert problem_of(response)["code"] == code
+    assert response.headers.get("retry-after") == ("1" if status == 503 else None)
 
 
 @pytest.mark.parametrize(
@@ -310,10 +338,11 @@ def test_a_path_is_not_contradicted(api: Caller) -> None:
     """
     other = rich_id(api, "cash")
 
-    response = api.ask(f"/v1/accounts/{other}/freeze", {"account_id": other})
+    for name in ("account_id", "account"):
+        response = api.ask(f"/v1/accounts/{other}/freeze", {name: other})
 
-    assert response.status_code == 400
-    assert problem_of(response)["errors"][0]["field"] == "/account_id"
+        assert response.status_code == 400
+        assert problem_of(response)["errors"][0]["field"] == f"/{name}"
 
 
 def test_a_fault_of_ours_before_anything_is_done(api: Caller, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
