@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import httpx2
 import psycopg
 import uvicorn
 
+from adapters.observe import logs
 from adapters.web.app import create_app
 from adapters.web.serve import config
 
@@ -28,7 +29,7 @@ def serving(dsn: str, **options: Any) -> Iterator[str]:
     """The base URL of an app on a port of its own; `options` are those of `create_app`. Ends as SIGTERM does."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(config(create_app(dsn, **options)))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
+    thread = threading.Thread(target=_run, args=(server, listener), name="server")
     thread.start()
     try:
         until(lambda: server.started or not thread.is_alive())
@@ -38,6 +39,11 @@ def serving(dsn: str, **options: Any) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    with suppress(SystemExit):  # The app would not start; it has said why.
+        server.run(sockets=[listener])
 
 
 class Caller(httpx2.Client):
@@ -135,6 +141,7 @@ def until(condition: Any, *, seconds: float = 30) -> None:
 
 
 def main() -> None:
+    logs.configure()
     listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
     app = create_app(os.environ["DATABASE_URL"], project="--no-project" not in sys.argv)
     print(listener.getsockname()[1], flush=True)

@@ -65,6 +65,12 @@ def handled(request: Handled) -> None:
     log.info("request.handled", **fields)
 
 
+def projecting(event: str, /, **fields: Any) -> None:
+    """What the runner of the read models has to tell; `projection.failed` is the one to wake somebody for."""
+    tell = log.error if event == "projection.failed" else log.warning
+    tell(event, **fields)
+
+
 def fault(event: str, error: BaseException) -> None:
     """What should not happen, with where it happened."""
     log.error(event, error=type(error).__name__, exc_info=error)

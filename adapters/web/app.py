@@ -63,10 +63,15 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
         logs.fault(event, error)
         metrics.fault(event)
 
+    def projecting(event: str, /, **fields: Any) -> None:
+        logs.projecting(event, **fields)
+        if event != "projection.recovered":
+            metrics.fault(event)
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         await asyncio.to_thread(must_be_migrated, dsn)
-        projections = Projections(dsn, on_event=logs.log.warning) if project else None
+        projections = Projections(dsn, on_event=projecting) if project else None
 
         def projectors() -> Sequence[Status]:
             return projections.status() if projections is not None else ()
