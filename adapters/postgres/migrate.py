@@ -59,6 +59,8 @@ def migrate(dsn: str) -> list[str]:
                 return _migrate(connection)
         except psycopg.OperationalError as error:
             raise Unavailable(f"Postgres went away during a migration: {first_line(error)}") from error
+        except psycopg.Error as error:
+            raise MigrationError(f"this database cannot be migrated: {first_line(error)}") from error
 
 
 def _migrate(connection: Connection[Any]) -> list[str]:
@@ -68,9 +70,7 @@ def _migrate(connection: Connection[Any]) -> list[str]:
         " (number integer PRIMARY KEY, name text NOT NULL, digest bytea NOT NULL,"
         " applied_at timestamptz NOT NULL DEFAULT now())"
     )
-    applied = {
-        row[0]: (row[1], row[2]) for row in connection.execute("SELECT number, name, digest FROM daybook.migrations")
-    }
+    applied: dict[int, bytes] = dict(connection.execute("SELECT number, digest FROM daybook.migrations").fetchall())
     migrations = available()
     if len(applied) > len(migrations):
         raise MigrationError(f"the database has migration {max(applied)}, this Daybook knows only {len(migrations)}")
@@ -82,7 +82,9 @@ def _migrate(connection: Connection[Any]) -> list[str]:
             continue
         try:
             connection.execute(migration.sql.encode())
-        except psycopg.ProgrammingError as error:
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
             raise MigrationError(f"migration {migration.name} failed: {first_line(error)}") from error
         connection.execute(
             "INSERT INTO daybook.migrations (number, name, digest) VALUES (%s, %s, %s)",
