@@ -169,7 +169,9 @@ def test_a_stop_answers_what_is_in_flight(database: str) -> None:
     with ThreadPoolExecutor(11) as pool:
         with serving_process(database, project=False) as process, Caller(process.base_url) as caller:
             with locked(database):
-                asked = [pool.submit(caller.ask, "/v1/books", {"code": f"b{n}"}) for n in range(10)]
+                asked = [pool.submit(caller.ask, "/v1/books", {"code": "first"})]
+                until(lambda: is_waited_for(database))
+                asked += [pool.submit(caller.ask, "/v1/books", {"code": f"b{n}"}) for n in range(9)]
                 until(lambda: caller.get("/readyz").json()["desk"]["queued"] == 9)
                 stopped = pool.submit(process.stop)
                 until(lambda: not accepts(process.base_url))
