@@ -374,9 +374,10 @@ def _is_known(draft: Draft, noun: str, stream: UUID) -> bool:
 
 
 def _book(events: list[Recorded]) -> Book | None:
+    """The book on a stream; None where there is none, or something else."""
     for event in events:
-        assert isinstance(event.event, BookOpened), event
-        return book_rules.opened(event.stream_id, event.event)
+        if isinstance(event.event, BookOpened):
+            return book_rules.opened(event.stream_id, event.event)
     return None
 
 
