@@ -45,9 +45,9 @@ def _plain(text: str) -> str:
 
 
 def _day(value: Any) -> Any:
-    if isinstance(value, str) and len(value) != len("2026-01-31"):
-        raise ValueError("a date is written YYYY-MM-DD")
-    return value
+    if isinstance(value, date) or (isinstance(value, str) and len(value) == len("2026-01-31")):
+        return value
+    raise ValueError("a date is written YYYY-MM-DD")
 
 
 Code = Annotated[str, StringConstraints(max_length=200, pattern=CODE), AfterValidator(_no_typeid)]
@@ -114,7 +114,10 @@ def ask(
 
 
 def request_hash(command: Command) -> str:
-    """SHA-256 over the command as understood: spelling, key order and defaults written out make no difference."""
+    """SHA-256 over the command as read: white space, the order of keys and defaults written out make no difference.
+
+    An account named by its code and then by its id does: that is another request.
+    """
     understood = orjson.dumps(command.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
     return urlsafe_b64encode(sha256(understood).digest()).rstrip(b"=").decode()
 
