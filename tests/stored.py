@@ -1,0 +1,107 @@
+"""What replay and verification read, without a database, and a log with something of everything in it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from adapters.memory.store import MemoryEventStore
+from commands.desk import Outcome
+from domain import ids
+from domain.audit import Seal
+from domain.errors import Unavailable
+from domain.events import RawEvent
+from domain.ports import EventStore
+from domain.posting import PostingRow
+from tests.support import asked, close, entry, freeze, open_account, open_book, reverse, started, transfer, unfreeze
+
+BEGAN = datetime(2026, 1, 15, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+class MemoryStored:
+    """`replay.stored.Stored` over lists that a test may tamper with; a read model is a list of rows, columns apart."""
+
+    def __init__(self, store: MemoryEventStore) -> None:
+        self.all_events = list(store.events)
+        self.all_seals = list(store.seals)
+        self.all_postings = list(store.postings)
+        self.tracking: dict[str, int] = {}
+        self.unreadable: set[str] = set()
+
+    def head(self) -> Seal | None:
+        return self.all_seals[-1] if self.all_seals else None
+
+    def seals(self) -> Iterator[Seal]:
+        return iter(self.all_seals)
+
+    def events(self, *, after: int = 0, until: int | None = None) -> Iterator[RawEvent]:
+        self._must_be_readable("events")
+        return iter([e for e in self.all_events if e.position > after and (until is None or e.position <= until)])
+
+    def stream(self, stream_id: UUID) -> Sequence[RawEvent]:
+        return sorted([e for e in self.all_events if e.stream_id == stream_id], key=lambda event: event.version)
+
+    def versions(self) -> Iterator[tuple[UUID, int]]:
+        return iter(sorted((event.stream_id, event.version) for event in self.all_events))
+
+    def postings(self) -> Iterator[PostingRow]:
+        for row in self.all_postings:
+            self._must_be_readable("postings")
+            yield row
+
+    def tracked(self) -> Mapping[str, int]:
+        return self.tracking
+
+    def read_model(self, table: str, columns: Sequence[str], *, order: str | None = None) -> Iterator[tuple[Any, ...]]:
+        raise Unavailable(f"no table {table}")
+
+    def _must_be_readable(self, what: str) -> None:
+        if what in self.unreadable:
+            raise Unavailable(f"{what} cannot be read")
+
+
+async def write_everything(store: EventStore) -> dict[str, Outcome]:
+    """Books, accounts, entries, a reversal, a freeze, a close and refusals: each a commit of its own, by name."""
+    done: dict[str, Outcome] = {}
+    async with started(store) as desk:
+
+        async def do(name: str, command: Any) -> Outcome:
+            done[name] = await desk.submit(asked(command))
+            return done[name]
+
+        await do("book", open_book())
+        await do("other book", open_book("other"))
+        await do("cash", open_account("cash", overdraft_limit=0, title="Till", metadata={"branch": "north"}))
+        await do("owner", open_account("owner", "equity"))
+        await do("sales", open_account("sales", "revenue", ceiling=10_000))
+        await do("spare", open_account("spare"))
+        await do("yen", open_account("yen", currency="JPY"))
+        await do("yen owner", open_account("yen:owner", "equity", currency="JPY"))
+        await do("other cash", open_account("cash", book="other"))
+        await do("other owner", open_account("owner", "equity", book="other"))
+        await do("deposit", transfer("cash", "owner", 500, value_date=date(2025, 12, 31), description="Opening"))
+        await do("sale", transfer("cash", "sales", 100, value_date=date(2026, 1, 2), reference="s-1"))
+        await do("other deposit", transfer("cash", "owner", 7, book="other"))
+        await do("mixed", entry("cash | 30 |\nsales | | 30\nyen | 900 JPY |\nyen:owner | | 900 JPY"))
+        await do("too much", transfer("owner", "cash", 9_999))
+        await do("reversal", reverse(ids_of(done["sale"]), value_date="original"))
+        await do("again", reverse(ids_of(done["sale"])))
+        await do("nothing", reverse(ids.account_id(ids.book_id("main"), "nobody")))
+        await do("frozen", freeze("spare"))
+        await do("frozen twice", freeze("spare"))
+        await do("unfrozen", unfreeze("spare"))
+        await do("closed", close("spare"))
+        await do("last sale", transfer("cash", "sales", 1, value_date=date(2025, 12, 30), metadata={"till": "2"}))
+    return done
+
+
+def ids_of(outcome: Outcome) -> UUID:
+    """The stream that a command began."""
+    return outcome.recorded[0].stream_id
+
+
+def ticking() -> MemoryEventStore:
+    """A store in memory whose clock moves on by a second and a microsecond at each look."""
+    ticks = count()
+    return MemoryEventStore(lambda: BEGAN + next(ticks) * timedelta(seconds=1, microseconds=1))
