@@ -258,7 +258,7 @@ class Desk:
         """Apply what other desks appended since; forget everything if that is much, or if history has changed."""
         ledger, head = self._ledger, writing.head
         behind = head.position - ledger.applied
-        if not 0 <= behind <= CATCH_UP_MAX or (behind == 0 and head.hash != self._seal) or self._knows_too_much():
+        if not 0 <= behind <= CATCH_UP_MAX or self._knows_too_much() or not self._knows_this_history(writing):
             self._forget()
         if not ledger.accounts and not ledger.books:
             ledger.applied = head.position
@@ -267,6 +267,11 @@ class Desk:
                 ledger.apply(recorded(raw))
         assert ledger.applied == head.position, (ledger.applied, head.position)
         self._seal = head.hash
+
+    def _knows_this_history(self, writing: Writing) -> bool:
+        """Whether what is known comes from this log: after a failover it may be another, and longer by now."""
+        applied, head = self._ledger.applied, writing.head
+        return self._seal == (head.hash if applied == head.position else writing.hash_at(applied))
 
     def _knows_too_much(self) -> bool:
         return len(self._ledger.accounts) > KNOWN_MAX

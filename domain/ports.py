@@ -18,6 +18,9 @@ class Writing(Protocol):
     answered: Mapping[UUID, RawEvent]
     """Of the commands asked about: the first event each one left, be it what it did or its refusal."""
 
+    def hash_at(self, position: int) -> bytes | None:
+        """The hash of the seal that ends at `position`; None if none does."""
+
     def events_after(self, position: int) -> Iterator[RawEvent]:
         """Events past `position`, in order."""
 

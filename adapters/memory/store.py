@@ -51,6 +51,9 @@ class MemoryWriting:
             name: event for event in reversed(store.events) if (name := _command(event)) in command_ids
         }
 
+    def hash_at(self, position: int) -> bytes | None:
+        return next((seal.hash for seal in reversed(self._store.seals) if seal.last == position), None)
+
     def events_after(self, position: int) -> Iterator[RawEvent]:
         return iter(self._store.events[position:])
 

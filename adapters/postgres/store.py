@@ -25,6 +25,11 @@ FROM unnest(%s::uuid[]) AS wanted (id)
 CROSS JOIN LATERAL (SELECT * FROM daybook.postings WHERE account = id ORDER BY number DESC LIMIT 1) AS last
 """
 
+_HASH_AT: Final = """
+SELECT hash FROM (SELECT last, hash FROM daybook.seals WHERE first <= %s ORDER BY first DESC LIMIT 1) AS before
+WHERE last = %s
+"""
+
 
 class PostgresEventStore:
     """`domain.ports.EventStore` on one connection, for one thread; it reconnects by itself."""
@@ -108,6 +113,10 @@ class PostgresWriting:
         self._cursor.nextset()
         found = [raw_event(row) for row in self._cursor]
         self.answered = {event.command_id or event.stream_id: event for event in found}
+
+    def hash_at(self, position: int) -> bytes | None:
+        row = self._cursor.execute(_HASH_AT, (position, position)).fetchone()
+        return row[0] if row is not None else None
 
     def events_after(self, position: int) -> Iterator[RawEvent]:
         self._cursor.execute(f"SELECT {COLUMNS} FROM daybook.events WHERE position > %s ORDER BY position", (position,))

@@ -289,6 +289,17 @@ class EventStoreContract:
         assert not store.resolve(lost.seal)
         assert another().resolve(landed.seal)
 
+    def test_the_hash_at_a_position_is_its_seals(self, store: EventStore) -> None:
+        """
+        Only where a batch ends is there a hash: it stands for all that came before.
+        """
+        first, second = append(store, OPENING), append(store, ENTRIES)
+
+        with store.writing() as writing:
+            hashes = [writing.hash_at(position) for position in range(6)]
+
+        assert hashes == [None, None, None, first.seal.hash, second.seal.hash, None]
+
     def test_time_never_goes_back(self, store: EventStore) -> None:
         """
         After a batch of tomorrow the next one is of tomorrow too, though the clock says today.
