@@ -14,6 +14,10 @@ HEAD_PATIENCE_S: Final = 10.0
 """How long a request's head may take to arrive, and a new connection may stay silent."""
 HEAD_MAX: Final = 64 * 1024
 """Bytes of a head that has not ended with the data it began in."""
+LINGER_S: Final = 0.5
+"""How long a refused sender may go on before it is cut off."""
+LINGER_MAX: Final = 1024 * 1024
+"""Bytes that a refused sender may send on."""
 GRACE_S: Final = 20
 """How long a stop waits for what is in flight; longer than anything in flight is allowed to take."""
 
@@ -26,6 +30,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_size = 0
         self._in_head = True
         self._late: asyncio.TimerHandle | None = None
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -36,6 +41,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            self._head_size += len(data)
+            if self._head_size > LINGER_MAX:
+                self.transport.close()
+            return
         super().data_received(data)
         if self._in_head and not self.transport.is_closing():
             self._head_size += len(data)
@@ -82,7 +92,9 @@ class BoundedProtocol(HttpToolsProtocol):
             f"request-id: {name}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode("ascii") + body)
-        self.transport.close()
+        # Closing upon unread bytes would reset the connection and take the answer with it, so what comes is let go by.
+        self._refused = True
+        self.loop.call_later(LINGER_S, self.transport.close)
 
 
 def config(app: Starlette, *, host: str = "127.0.0.1", port: int = 8080) -> uvicorn.Config:

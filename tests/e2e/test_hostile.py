@@ -1,5 +1,6 @@
 """Hostile input over HTTP: a clear no, nothing changed, nothing given away, and the server goes on."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -225,10 +226,11 @@ def exchange(target: Target, sent: bytes) -> bytes:
     """Everything that comes back for those bytes, until the server closes or falls silent."""
     host, port = target.base_url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(sent)
-        connection.shutdown(socket.SHUT_WR)
         answer = b""
         try:
+            connection.sendall(sent)
+            with contextlib.suppress(OSError):  # It may have closed already.
+                connection.shutdown(socket.SHUT_WR)
             while chunk := connection.recv(65536):
                 answer += chunk
         except (TimeoutError, ConnectionResetError):
