@@ -20,12 +20,14 @@ SCHEMA: Final = "daybook"
 
 _SESSION: Final = """
 SET timezone = 'UTC';
+SET default_transaction_isolation = 'read committed';
 SET statement_timeout = '5s';
 SET lock_timeout = '4s';
 SET idle_in_transaction_session_timeout = '5s';
 """
 _LONG_SESSION: Final = """
 SET timezone = 'UTC';
+SET default_transaction_isolation = 'read committed';
 SET statement_timeout = 0;
 SET lock_timeout = '60s';
 SET idle_in_transaction_session_timeout = '60s';

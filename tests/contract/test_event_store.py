@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from msgspec.structs import replace
 
@@ -402,3 +403,16 @@ class TestPostgresEventStore(EventStoreContract):
 
     def stored(self, store: EventStore) -> Books:
         return books_of(self.dsn)
+
+    @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+    def test_a_database_may_have_another_isolation_by_default(
+        self, another: Callable[[], EventStore], isolation: str
+    ) -> None:
+        """
+        The head is read after the lock is granted, whatever isolation the database gives its sessions.
+        """
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            name = connection.info.dbname
+            connection.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'".encode())
+
+        self.test_whoever_writes_is_alone(another(), another)
