@@ -150,7 +150,10 @@ def served(dsn: str) -> Iterator[int]:
         port: int = free.getsockname()[1]
     daybook = shutil.which("daybook", path=str(Path(sys.executable).parent)) or "daybook"
     server = subprocess.Popen(
-        [daybook, "serve", "--port", str(port)], env={**os.environ, "DATABASE_URL": dsn}, stdout=subprocess.DEVNULL
+        [daybook, "serve", "--port", str(port)],
+        env={**os.environ, "DATABASE_URL": dsn},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # One log line a request; written, as in use, and not read.
     )
     try:
         until_ready(port)
@@ -222,7 +225,7 @@ def caught_up(port: int) -> None:
     """The read models must have kept up, or the figures would not count."""
     began = time.perf_counter()
     until_ready(port)
-    while any(p["lag_events"] for p in httpx2.get(f"http://127.0.0.1:{port}/readyz").json()["projections"]):
+    while any(p["lag_events"] for p in httpx2.get(f"http://127.0.0.1:{port}/readyz").json()["projectors"]):
         time.sleep(0.05)
     print(f"read models current {time.perf_counter() - began:.2f} s after the last request", file=sys.stderr)
 
