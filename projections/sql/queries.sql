@@ -188,10 +188,9 @@ WITH t AS (
      ORDER BY position LIMIT %(limit)s)
 )
 SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, reversed_by, value_date, actor,
-       description, reference, metadata, postings, (
-           SELECT array_agg(code ORDER BY n)
-           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n)
-           LEFT JOIN accounts ON account_id = (line ->> 'account_id')::uuid
+       description, reference, metadata, postings, ARRAY(
+           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes
 FROM t LEFT JOIN page ON true
 ORDER BY page.position DESC;
@@ -226,10 +225,9 @@ WITH t AS (
      ORDER BY number LIMIT %(limit)s)
 )
 SELECT as_of, head, entry_id, book_id, entries.position, recorded_at, reverses, reversed_by, value_date, actor,
-       description, reference, metadata, postings, (
-           SELECT array_agg(code ORDER BY n)
-           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n)
-           LEFT JOIN accounts ON account_id = (line ->> 'account_id')::uuid
+       description, reference, metadata, postings, ARRAY(
+           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes
 FROM t
 LEFT JOIN (
@@ -246,10 +244,9 @@ WITH t AS (
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 )
 SELECT as_of, head, entry_id, book_id, position, recorded_at, reverses, reversed_by, value_date, actor,
-       description, reference, metadata, postings, (
-           SELECT array_agg(code ORDER BY n)
-           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n)
-           LEFT JOIN accounts ON account_id = (line ->> 'account_id')::uuid
+       description, reference, metadata, postings, ARRAY(
+           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes
 FROM t LEFT JOIN entries ON entry_id = %(entry)s;
 

@@ -202,6 +202,31 @@ def test_two_runners_apply_nothing_twice(database: str, monkeypatch: pytest.Monk
     assert tables(database) == alone
 
 
+def test_runners_of_one_projection_take_turns(database: str) -> None:
+    """
+    While one applies a batch another waits, and goes on from where the first one ended.
+    """
+    with Scribe(database) as scribe:
+        scribe.book()
+        scribe.book("another")
+    applier, applied = Applier(database, accounts), list[int]()
+    other = threading.Thread(target=lambda: applied.append(applier.apply()))
+    recorder = TrackingRecorder(database)
+    with psycopg.connect(database) as connection, connection.cursor() as cursor:
+        assert recorder.lock(cursor, accounts) == 0
+        connection.commit()
+        recorder.lock(cursor, accounts)
+        other.start()
+        other.join(0.3)
+        waited = other.is_alive()
+        recorder.advance(cursor, accounts, 1)
+
+    other.join()
+    applier.close()
+    assert waited
+    assert applied == [1]
+
+
 def test_killed_sessions_are_replaced(database: str) -> None:
     """
     Killing every session, the listening one too, costs a moment and no nudge.
