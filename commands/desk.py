@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import repeat
 from uuid import UUID
 
@@ -186,8 +187,9 @@ class Desk:
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
-        while self._queue and len(batch) < self._batch_max:
-            batch.append(self._queue.popleft())
+        with suppress(IndexError):  # The last one may expire just now.
+            while len(batch) < self._batch_max:
+                batch.append(self._queue.popleft())
         return batch
 
     def _deliver(self, batch: list[_Waiting], answers: Sequence[Answer]) -> None:
@@ -200,24 +202,42 @@ class Desk:
             try:
                 loop.call_soon_threadsafe(_settle_all, answered)
             except RuntimeError as error:  # The loop was closed under its callers; the desk goes on for the others.
-                self._report("desk.callers_gone", error)
+                self._tell("desk.callers_gone", error)
 
     def _answer_all(self, batch: list[Asked]) -> Sequence[Answer]:
         """Every command's own answer; a batch that fails for one of its commands is decided again one by one."""
-        self.tally.batches += 1
         try:
-            answers: Sequence[Answer] = self._decide_and_commit(batch)
+            answers: Sequence[Answer] = self._attempt(batch)
         except (Unavailable, OutcomeUnknown) as error:
-            self._forget()
             answers = [error] * len(batch)
         except Exception as error:
-            self._forget()
-            self._report("desk.batch_failed", error)
-            if len(batch) > 1:
-                return [answer for asked in batch for answer in self._answer_all([asked])]
-            answers = [Unavailable(str(error)) if isinstance(error, HeadMoved | ConflictInStore) else error]
+            self._tell("desk.batch_failed", error)
+            answers = self._one_by_one(batch)
         self._count(answers)
         return answers
+
+    def _one_by_one(self, batch: list[Asked]) -> Sequence[Answer]:
+        """Once the store is away, the rest is not tried: its callers would wait in vain, one behind the other."""
+        answers: list[Answer] = []
+        for asked in batch:
+            try:
+                answers += self._attempt([asked])
+            except (Unavailable, OutcomeUnknown) as error:
+                left = len(batch) - len(answers) - 1
+                return [*answers, error, *[Unavailable(str(error))] * left]
+            except Exception as error:
+                self._tell("desk.batch_failed", error)
+                answers.append(Unavailable(str(error)) if isinstance(error, HeadMoved | ConflictInStore) else error)
+        return answers
+
+    def _attempt(self, batch: list[Asked]) -> list[Answer]:
+        """Decide and commit the batch; when that fails, whatever is known may be wrong and is forgotten."""
+        self.tally.batches += 1
+        try:
+            return self._decide_and_commit(batch)
+        except Exception:
+            self._forget()
+            raise
 
     def _decide_and_commit(self, batch: list[Asked]) -> list[Answer]:
         with self._store.writing({asked.command_id for asked in batch}) as writing:
@@ -228,14 +248,14 @@ class Desk:
             answers = [decided.answer(asked) for asked in batch]
             for answer in answers:
                 if isinstance(answer, Exception) and not isinstance(answer, KeyReused):
-                    self._report("desk.command_failed", answer)
+                    self._tell("desk.command_failed", answer)
             if not draft.events:
                 return answers
             new = draft.batch()
             try:
                 writing.append(new)
             except OutcomeUnknown as error:
-                self._report("desk.outcome_unknown", error)
+                self._tell("desk.outcome_unknown", error)
                 unknown: OutcomeUnknown | None = error
             else:
                 unknown = None
@@ -251,7 +271,7 @@ class Desk:
             try:
                 return self._store.resolve(seal)
             except Unavailable as error:
-                self._report("desk.outcome_unknown", error)
+                self._tell("desk.outcome_unknown", error)
         raise unknown
 
     def _catch_up(self, writing: Writing) -> None:
@@ -301,6 +321,11 @@ class Desk:
                     ledger.books[stream] = _book(events)
                 else:
                     draft.entries[stream] = _entry(events)
+
+    def _tell(self, event: str, error: BaseException) -> None:
+        """Report; that it cannot be reported is no reason to answer nobody any more."""
+        with suppress(Exception):
+            self._report(event, error)
 
     def _count(self, answers: Iterable[Answer]) -> None:
         for answer in answers:
