@@ -41,7 +41,7 @@ RETRY_S: Final = 10.0
 """How long a failed projection rests before it is tried again: what stopped it may have been mended in the database."""
 BACKOFF_S: Final = (0.05, 2.0)
 """The first and the longest wait before an unreachable store is asked again."""
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 10.0
 """How long one batch may take before its connection is cut, as when the server is frozen."""
 
 _EVENTS: Final = f"SELECT {COLUMNS} FROM daybook.events WHERE position > %s ORDER BY position LIMIT %s"
@@ -253,6 +253,7 @@ class Runner:
         self._applier = Applier(dsn, projection, schema=schema, on_event=on_event)
         self._on_event = on_event
         self._looked_at = 0.0
+        self._backoff = BACKOFF_S[0]
         self._status = Status(projection.NAME, projection.VERSION, False, 0, 0, 0, 0.0, None, None)
 
     def status(self) -> Status:
@@ -262,18 +263,16 @@ class Runner:
     def run(self, stop: threading.Event) -> None:
         """Follow the log until `stop` is set."""
         self._know(running=True)
-        backoff = BACKOFF_S[0]
         try:
             while not stop.is_set():
                 try:
                     self._follow(stop)
-                    backoff = BACKOFF_S[0]
                 except Exception as error:
                     self._applier.drop()
                     if out_of_reach(error):
                         self._know(error=self._told("projection.store_unreachable", error), failed_at=None)
-                        stop.wait(backoff)
-                        backoff = min(2 * backoff, BACKOFF_S[1])
+                        stop.wait(self._backoff)
+                        self._backoff = min(2 * self._backoff, BACKOFF_S[1])
                     else:
                         failed_at = error.position if isinstance(error, ProjectionFailed) else None
                         self._know(
@@ -299,6 +298,7 @@ class Runner:
         if self._status.error is not None:
             self._on_event("projection.recovered", projection=self._status.name, position=self._applier.position)
         self._know(error=None, failed_at=None)
+        self._backoff = BACKOFF_S[0]
         if time.monotonic() - self._looked_at >= POLL_S:
             self._look()
 
@@ -341,23 +341,24 @@ class Bell:
 
     def run(self, stop: threading.Event) -> None:
         """Listen until `stop` is set; `hush` ends the waiting at once."""
-        backoff = BACKOFF_S[0]
+        backoff, told = BACKOFF_S[0], ""
         while not stop.is_set():
             try:
                 self._connection = connect(self._dsn)
                 with self._connection as connection:
                     connection.execute("LISTEN daybook_log")
-                    backoff = BACKOFF_S[0]
+                    backoff, told = BACKOFF_S[0], ""
                     self._ring()  # For what was committed while nobody listened.
                     while not stop.is_set():
                         for _ in connection.notifies(timeout=POLL_S, stop_after=1):
                             self._ring()
                         stop.wait(COALESCE_S)
             except (Unavailable, psycopg.Error) as error:
-                if not stop.is_set():
-                    self._on_event("projections.not_listening", error=first_line(error))
-                    stop.wait(backoff)
-                    backoff = min(2 * backoff, BACKOFF_S[1])
+                if not stop.is_set() and first_line(error) != told:
+                    told = first_line(error)
+                    self._on_event("projections.not_listening", error=told)
+                stop.wait(backoff)
+                backoff = min(2 * backoff, BACKOFF_S[1])
 
     def hush(self) -> None:
         """End the waiting, from another thread, once `stop` is set."""
