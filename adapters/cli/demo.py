@@ -8,10 +8,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from importlib.resources import files
-from typing import Any
-
-import httpx2
-import uvicorn
+from typing import TYPE_CHECKING, Any
 
 from adapters.cli import showing
 from adapters.cli.database import database
@@ -19,13 +16,16 @@ from adapters.cli.failing import Failed
 from adapters.cli.serving import Host, Port, listening, run, server, url
 from adapters.cli.settings import DatabaseUrl, Home
 from adapters.imports import rows
-from adapters.observe import logs
 from adapters.postgres.log import PostgresLog
 from commands.book import OpenBook
 from commands.command import Command
 from domain import ids
 from domain.posting import ZERO
 from replay.point_in_time import moment, replay
+
+if TYPE_CHECKING:
+    import httpx2
+    import uvicorn
 
 BOOK = "main"
 MISTAKE = "sale-4"
@@ -39,6 +39,8 @@ def demo(database_url: DatabaseUrl = None, home: Home = None, host: Host = None,
 
     Every request has a fixed Idempotency-Key, so doing this again books nothing twice.
     """
+    from adapters.observe import logs
+
     logs.configure(level=logging.WARNING)
     with listening(host, port) as listener, database(database_url, home, migrated=True) as dsn:
         serving = server(dsn)
@@ -53,7 +55,7 @@ def demo(database_url: DatabaseUrl = None, home: Home = None, host: Host = None,
 class _Tour(threading.Thread):
     """What a client does, once the server is up. If it fails, it stops the server."""
 
-    def __init__(self, serving: uvicorn.Server, base: str, dsn: str) -> None:
+    def __init__(self, serving: "uvicorn.Server", base: str, dsn: str) -> None:
         super().__init__(name="demo", daemon=True)
         self.failed: BaseException | None = None
         self._server = serving
@@ -63,6 +65,8 @@ class _Tour(threading.Thread):
         self._asked = 0
 
     def run(self) -> None:
+        import httpx2
+
         while not self._server.started:
             if self._server.should_exit:
                 return
@@ -74,7 +78,7 @@ class _Tour(threading.Thread):
             self.failed = error
             self._server.should_exit = True
 
-    def _go(self, client: httpx2.Client) -> None:
+    def _go(self, client: "httpx2.Client") -> None:
         out = showing.out()
         self._ask(client, "/v1/books", OpenBook(code=BOOK, title="A small shop"), "demo:book")
         for key, command in _commands("accounts"):
@@ -100,15 +104,15 @@ class _Tour(threading.Thread):
             out.print(f"\nRefused, as it must be: {_words(*refused)}\n", markup=False)
         self._show_what_next(client, before)
 
-    def _ask(self, client: httpx2.Client, path: str, command: Command, key: str) -> httpx2.Response:
+    def _ask(self, client: "httpx2.Client", path: str, command: Command, key: str) -> "httpx2.Response":
         body = command.model_dump(mode="json", exclude_unset=True)
         return self._post(client, path, body, key)
 
-    def _reverse(self, client: httpx2.Client, entry_id: str) -> None:
+    def _reverse(self, client: "httpx2.Client", entry_id: str) -> None:
         body = {"value_date": "original", "description": "It was entered by mistake"}
         self._post(client, f"/v1/journal-entries/{entry_id}/reverse", body, "demo:reverse")
 
-    def _post(self, client: httpx2.Client, path: str, body: dict[str, Any], key: str) -> httpx2.Response:
+    def _post(self, client: "httpx2.Client", path: str, body: dict[str, Any], key: str) -> "httpx2.Response":
         answer = client.post(path, json=body, headers={"Idempotency-Key": key})
         self._asked += 1
         self._again += answer.headers.get("Idempotency-Replayed") == "true"
@@ -116,7 +120,7 @@ class _Tour(threading.Thread):
             raise Failed(f"{path} answered {answer.status_code}: {answer.text[:300]}")
         return answer
 
-    def _show_balances(self, client: httpx2.Client, before: int) -> None:
+    def _show_balances(self, client: "httpx2.Client", before: int) -> None:
         """The balances as the API has them now, beside those folded from the log's events up to a position."""
         answer = client.get("/v1/balances", params={"book": BOOK, "limit": 1000})
         answer.raise_for_status()
@@ -137,7 +141,7 @@ class _Tour(threading.Thread):
             note=f"now: at position {answer.headers['Daybook-Position']}, over HTTP; before: replayed to {before}",
         )
 
-    def _show_what_next(self, client: httpx2.Client, before: int) -> None:
+    def _show_what_next(self, client: "httpx2.Client", before: int) -> None:
         bank = ids.show(ids.ACCOUNT, ids.account_id(ids.book_id(BOOK), "assets:bank"))
         daybook = sys.argv[0] if sys.argv[0].endswith("daybook") else "daybook"
         entry = (
@@ -172,8 +176,14 @@ def _commands(name: str) -> Iterator[tuple[str, Command]]:
         yield f"demo:{key}", command
 
 
-def _words(command: Command, answer: httpx2.Response) -> str:
+def _words(command: Command, answer: "httpx2.Response") -> str:
+    """A command that was refused, and what was said."""
     problem = answer.json()
     asked = command.model_dump(mode="json")
-    figures = ", ".join(f"{name} {problem[name]}" for name in ("requested", "available", "limit") if name in problem)
-    return f"{asked['description']!r} -> {answer.status_code} {problem['code']}: {problem['title']} ({figures})"
+    figures = ", ".join(
+        f"{name} {showing.amount(problem[name], problem['currency'])} {problem['currency']}"
+        for name in ("requested", "available")
+        if name in problem
+    )
+    said = f"{problem['title']} ({figures})" if figures else problem["title"]
+    return f"{asked['description']!r} -> {answer.status_code} {problem['code']}: {said}"
