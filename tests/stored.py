@@ -43,6 +43,7 @@ class MemoryStored:
         return sorted([e for e in self.all_events if e.stream_id == stream_id], key=lambda event: event.version)
 
     def versions(self) -> Iterator[tuple[UUID, int]]:
+        self._must_be_readable("versions")
         return iter(sorted((event.stream_id, event.version) for event in self.all_events))
 
     def postings(self) -> Iterator[PostingRow]:

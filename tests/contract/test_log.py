@@ -20,7 +20,7 @@ from replay.report import Report
 from replay.stored import Stored
 from replay.verify import verify
 from tests.stored import MemoryStored, ticking, write_everything
-from tests.support import BOOK, asked, freeze, reverse, started, transfer
+from tests.support import BOOK, asked, freeze, open_account, open_book, reverse, started, transfer
 
 
 class LogContract:
@@ -415,6 +415,36 @@ def test_tampering(projected: str, what: str) -> None:
     assert (code, position) in {(finding.code, finding.position) for finding in report.findings}
     assert report.first_bad_position == position
     assert (report.verdict, report.exit_code) == ("mismatch", 1)
+
+
+def test_a_row_twice_and_another_gone(projected: str) -> None:
+    """
+    A second row of one account does not stand in for another account's.
+    """
+    tamper(
+        projected,
+        "ALTER TABLE daybook_read.balances DROP CONSTRAINT balances_pkey",
+        "INSERT INTO daybook_read.balances SELECT * FROM daybook_read.balances WHERE position = 13 AND debits > 0",
+        "DELETE FROM daybook_read.balances WHERE position = 13 AND credits > 0",
+    )
+
+    assert checked(projected).counts == {"balances_differ": 2}
+
+
+def test_asked_of_a_thing_that_came_later(database: str) -> None:
+    """
+    A command upon what was not there yet is of no book, also after the thing has come.
+    """
+
+    async def write() -> None:
+        async with started(PostgresEventStore(database)) as desk:
+            for command in (open_book(), freeze("late"), open_account("late"), freeze("late"), freeze("late")):
+                await desk.submit(asked(command))
+
+    asyncio.run(write())
+    catch_up(database)
+
+    assert checked(database).verdict == "verified"
 
 
 def test_a_read_model_gone(projected: str) -> None:

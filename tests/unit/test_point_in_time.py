@@ -85,6 +85,15 @@ def test_by_value_date(stored: MemoryStored) -> None:
     assert (net(now.totals, "cash"), net(then.totals, "cash")) == (501, 500)
 
 
+def test_the_day_itself_is_not_before_it(stored: MemoryStored) -> None:
+    """
+    Before a day means up to the end of the day before.
+    """
+    totals = replay(stored, moment(stored, before=date(2025, 12, 31))).totals
+
+    assert net(totals, "cash") == 1
+
+
 def test_one_account(stored: MemoryStored) -> None:
     """
     Of one account the answer is that of all.
