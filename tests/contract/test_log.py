@@ -440,6 +440,12 @@ def test_asked_of_a_thing_that_came_later(database: str) -> None:
         async with started(PostgresEventStore(database)) as desk:
             for command in (open_book(), freeze("late"), open_account("late"), freeze("late"), freeze("late")):
                 await desk.submit(asked(command))
+            for code in ("a", "b"):
+                await desk.submit(asked(open_account(code)))
+            refused = await desk.submit(asked(reverse(ids.command_id(BOOK, "post_entry", "late"))))
+            posted = await desk.submit(asked(transfer("a", "b"), "late"))
+            assert refused.refusal is not None
+            assert posted.recorded[0].stream_id == ids.command_id(BOOK, "post_entry", "late")
 
     asyncio.run(write())
     catch_up(database)
