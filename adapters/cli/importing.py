@@ -175,8 +175,7 @@ async def _open_book(dsn: str, desk: Desk, book: str, actor: str) -> None:
 
 
 async def _load(desk: Desk, file: _File, path: Path, kept: Rejects, actor: str) -> Counts:
-    with showing.bar(file.name, total=path.stat().st_size, columns=_COLUMNS) as bar:
-        bar.update(bar.task_ids[0], **_fields(Counts(), 0.0))
+    with showing.bar(file.name, total=path.stat().st_size, columns=_COLUMNS, **_fields(Counts(), 0.0)) as bar:
         loading = Loading(desk, path, file.build, kept, actor=actor, watch=_watcher(bar, time.monotonic()))
         with closing(read(path, file.columns)) as lines:
             return await loading.run(lines)

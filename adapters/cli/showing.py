@@ -64,11 +64,11 @@ def instant(at: datetime | None) -> str:
 
 
 @contextmanager
-def bar(what: str, *, total: int | None = None, columns: str = "") -> Iterator[Progress]:
+def bar(what: str, *, total: int | None = None, columns: str = "", **fields: Any) -> Iterator[Progress]:
     """A progress bar on stderr with one task, number 0; invisible where nobody looks.
 
     Args:
-        columns: More to show, as a format of the task's fields.
+        columns: More to show, as a format of the task's fields, which `fields` begin with.
     """
     console = Console(stderr=True, highlight=False)
     with Progress(
@@ -81,5 +81,5 @@ def bar(what: str, *, total: int | None = None, columns: str = "") -> Iterator[P
         transient=True,
         disable=not console.is_terminal,
     ) as progress:
-        progress.add_task(what, total=total)
+        progress.add_task(what, total=total, **fields)
         yield progress

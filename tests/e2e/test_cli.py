@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -405,6 +406,41 @@ def test_an_interrupted_import_goes_on(daybook: Daybook) -> None:
 
     assert json.loads(again.out)["journal"]["rejected"] == 0
     assert head(dsn) == 1 + 11 + rows
+
+
+def test_on_a_terminal(daybook: Daybook) -> None:
+    """
+    Where people look there are bars with counts, tables and colours; all of it works there too.
+    """
+    many_rows(daybook, 4_000)
+
+    imported = _on_a_terminal(daybook, "import", "--accounts", "accounts.csv", "--journal", "journal.csv")
+    projected = _on_a_terminal(daybook, "project", "--once")
+    replayed = _on_a_terminal(daybook, "replay")
+    verified = _on_a_terminal(daybook, "verify")
+
+    assert re.search(r"journal .*rows/s +booked \d+ +already there 0 +rejected 0", imported)
+    assert "4000" in imported
+    assert "accounts" in projected
+    assert "replaying" in replayed
+    assert "verifying" in verified
+    assert "VERIFIED" in verified
+
+
+def _on_a_terminal(daybook: Daybook, *words: str) -> str:
+    """What a command that ends well writes to a terminal, all of it."""
+    ours, theirs = pty.openpty()
+    environment = {**daybook.environment, "TERM": "xterm", "COLUMNS": "160"}
+    command = [sys.executable, "-m", "adapters.cli", *words]
+    with subprocess.Popen(command, cwd=daybook.folder, env=environment, stdout=theirs, stderr=theirs) as popen:
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # How Linux says that the other end of a terminal is closed.
+            while read := os.read(ours, 65_536):
+                said += read
+    os.close(ours)
+    assert popen.returncode == 0, said.decode()
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode())
 
 
 def test_serve(daybook: Daybook) -> None:
