@@ -3,6 +3,7 @@
 Source: TypeID specification 0.3.0 (prefix, underscore, 128 bits as 26 characters of Crockford's base 32, lower case).
 """
 
+from functools import lru_cache
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -43,11 +44,13 @@ def parse(prefix: str, text: str) -> UUID:
     return UUID(int=bits)
 
 
+@lru_cache(maxsize=1_000)
 def book_id(code: str) -> UUID:
     """A book is named by its code, so a code is given once for ever."""
     return uuid5(_DAYBOOK, f"book:{code}")
 
 
+@lru_cache(maxsize=100_000)
 def account_id(book: UUID, code: str) -> UUID:
     """An account is named by its book and code, so a code in a book is given once for ever."""
     return uuid5(book, f"account:{code}")
