@@ -28,7 +28,7 @@ class Proxy:
     """Stands between a client and Postgres. Armed with a fault, it cuts the next connection that comes to that point.
 
     Faults: `append` (before the batch is forwarded), `commit` (before COMMIT is forwarded), `reply` (after the server
-    has committed, before its reply is delivered).
+    has committed, before its reply is delivered), `silence` (there too, but nothing is cut: nothing comes any more).
     """
 
     def __init__(self, dsn: str) -> None:
@@ -65,7 +65,7 @@ class Proxy:
             self._pairs.append((client, server))
             for source, sink, points in (
                 (client, server, {"append": b"daybook.append(", "commit": b"COMMIT\x00"}),
-                (server, client, {"reply": COMMITTED}),
+                (server, client, {"reply": COMMITTED, "silence": COMMITTED}),
             ):
                 threading.Thread(target=self._pump, args=(source, sink, points), daemon=True).start()
 
@@ -82,12 +82,17 @@ class Proxy:
             while data := source.recv(1 << 16):
                 point = points.get(self.fault)
                 if point is not None and point in data:
-                    self.fault = ""
-                    self.refusing = self.then_refuse
-                    self.cuts += 1
+                    self._strike(source)
                     break
                 sink.sendall(data)
         _shut(source, sink)
+
+    def _strike(self, source: socket.socket) -> None:
+        fault, self.fault = self.fault, ""
+        self.refusing = self.then_refuse
+        self.cuts += 1
+        while fault == "silence" and source.recv(1 << 16):
+            pass
 
 
 def _shut(*ends: socket.socket) -> None:

@@ -159,7 +159,8 @@ class DeskContract:
         """
         The same request gets the first answer again, another request none; there is one effect.
         """
-        working = desk(stores())
+        reports = Reports()
+        working = desk(stores(), reports)
         working._answer_all(opening())
         done, refused, opens = transfer("till", "bank", 7), transfer("till", "purse"), open_account("new")
         batch = [
@@ -175,6 +176,7 @@ class DeskContract:
             *("insufficient_funds", "insufficient_funds again", "KeyReused"),
             *("done", "done again", "KeyReused"),
         ]
+        assert (reports, working.tally.batches) == ([], 2)
         first, second = answered[6], answered[7]
         assert isinstance(first, Outcome) and isinstance(second, Outcome)
         assert (first.recorded, first.account) == (second.recorded, second.account)

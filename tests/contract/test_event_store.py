@@ -199,6 +199,8 @@ class EventStoreContract:
 
         with store.writing([CASH, opened]) as writing:
             assert set(writing.answered) == {opened}
+        with store.writing([CASH]) as writing:
+            assert dict(writing.answered) == {}
 
     def test_a_batch_lands_right_after_the_head_or_not_at_all(self, store: EventStore) -> None:
         """

@@ -44,16 +44,17 @@ async def words(desk: Desk, commands: list[Asked]) -> list[str]:
     return [said(answer) for answer in await answers(desk, *commands)]
 
 
-def test_a_commit_whose_reply_is_lost_is_looked_up(database: str, between: Proxy) -> None:
+@pytest.mark.parametrize("fault", ["reply", "silence"])
+def test_a_commit_whose_reply_is_lost_is_looked_up(database: str, between: Proxy, fault: str) -> None:
     """
-    Postgres has committed and nobody heard: every caller is told what it did, which it did once.
+    Postgres has committed and nobody heard, be the connection cut or silent: every caller is told what it did.
     """
     reports = Reports()
 
     async def scenario() -> None:
         async with started(PostgresEventStore(between.dsn), reports) as desk:
             await opened(desk)
-            between.fault = "reply"
+            between.fault = fault
             commands = some()
             assert await words(desk, commands) == DONE
             assert between.cuts == 1
