@@ -189,8 +189,14 @@ REFUSALS: dict[str, type[Refusal]] = {cls.code: cls for cls in Refusal.__subclas
 
 
 def refusal_from(code: str, details: dict[str, Any]) -> Refusal:
-    """The refusal as it was first raised, from its stored code and details."""
-    cls = REFUSALS[code]
+    """The refusal as it was first raised, from its stored code and details.
+
+    Raises:
+        EventTooNew: A newer Daybook refused it, for a reason or with details that are not known here.
+    """
+    cls = REFUSALS.get(code)
+    if cls is None or details.keys() != {f.name for f in fields(cls)}:
+        raise EventTooNew(f"this Daybook does not know refusals {code} with {sorted(details)}")
     return cls(**{f.name: msgspec.convert(details[f.name], f.type) for f in fields(cls)})
 
 

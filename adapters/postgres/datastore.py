@@ -18,7 +18,9 @@ PATIENCE_S: Final = 6.0
 
 SCHEMA: Final = "daybook"
 
+# A commit that is answered is on disk, whatever the database or the role has as its default.
 _SESSION: Final = """
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
 SET timezone = 'UTC';
 SET default_transaction_isolation = 'read committed';
 SET statement_timeout = '5s';
@@ -104,6 +106,7 @@ class Watchdog:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._guarded: tuple[float, Connection[Any]] | None = None
+        self._changing = threading.Lock()
         self.fired = False
         """Whether the last guarded connection was cut."""
         self._stop = threading.Event()
@@ -118,7 +121,8 @@ class Watchdog:
         try:
             yield
         finally:
-            self._guarded = None
+            with self._changing:  # Not while it is being cut: the next use of the connection is not to suffer for this.
+                self._guarded = None
 
     def close(self) -> None:
         self._stop.set()
@@ -126,11 +130,12 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.25):
-            guarded = self._guarded
-            if guarded is not None and guarded[0] < self._clock():
-                self._guarded = None
-                self.fired = True
-                cut(guarded[1])
+            with self._changing:
+                guarded = self._guarded
+                if guarded is not None and guarded[0] < self._clock():
+                    self._guarded = None
+                    self.fired = True
+                    cut(guarded[1])
 
 
 def cut(connection: Connection[Any]) -> None:
