@@ -2,12 +2,26 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, ClassVar
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from commands.command import Code, Command, Currency, Day, Decided, Limit, MetadataMap, Name, Text, book_named
+from commands.command import (
+    AccountId,
+    Code,
+    Command,
+    Currency,
+    Day,
+    Decided,
+    Instant,
+    Limit,
+    MetadataMap,
+    Name,
+    Text,
+    book_named,
+)
 from domain import account, ids
 from domain.account import Account, Type
 from domain.errors import AccountNotFound
@@ -73,9 +87,6 @@ class OpenAccount(Command):
         return [(account_id, 1, event)]
 
 
-AccountId = Annotated[UUID, Field(strict=False)]
-
-
 class _OfAccount(Command):
     """A command upon an account that exists."""
 
@@ -93,11 +104,11 @@ class _OfAccount(Command):
         known = draft.accounts[self.account_id]
         if known is None:
             raise AccountNotFound(self.account_id)
-        event = self.upon(known, draft.totals[self.account_id])
+        event = self.upon(known, draft.totals[self.account_id], draft.now)
         return [(self.account_id, known.version + 1, event)]
 
     @abstractmethod
-    def upon(self, known: Account, totals: Totals) -> Event:
+    def upon(self, known: Account, totals: Totals, now: datetime) -> Event:
         """What is decided of the account as it is."""
 
 
@@ -106,7 +117,7 @@ class FreezeAccount(_OfAccount):
 
     kind: ClassVar[str] = "freeze_account"
 
-    def upon(self, known: Account, totals: Totals) -> Event:
+    def upon(self, known: Account, totals: Totals, now: datetime) -> Event:
         return account.freeze(known, reason=self.reason)
 
 
@@ -115,8 +126,29 @@ class UnfreezeAccount(_OfAccount):
 
     kind: ClassVar[str] = "unfreeze_account"
 
-    def upon(self, known: Account, totals: Totals) -> Event:
+    def upon(self, known: Account, totals: Totals, now: datetime) -> Event:
         return account.unfreeze(known, reason=self.reason)
+
+
+class ChangeLimits(_OfAccount):
+    """Set all three limits anew, at once or from a time to come; a limit left out is none."""
+
+    kind: ClassVar[str] = "change_limits"
+    overdraft_limit: Annotated[int, Field(ge=0, le=AMOUNT_MAX)] | None
+    floor: Limit | None = None
+    ceiling: Limit | None = None
+    effective_at: Instant | None = None
+
+    def upon(self, known: Account, totals: Totals, now: datetime) -> Event:
+        return account.change_limits(
+            known,
+            overdraft_limit=self.overdraft_limit,
+            floor=self.floor,
+            ceiling=self.ceiling,
+            effective_at=self.effective_at,
+            now=now,
+            reason=self.reason,
+        )
 
 
 class CloseAccount(_OfAccount):
@@ -124,5 +156,5 @@ class CloseAccount(_OfAccount):
 
     kind: ClassVar[str] = "close_account"
 
-    def upon(self, known: Account, totals: Totals) -> Event:
+    def upon(self, known: Account, totals: Totals, now: datetime) -> Event:
         return account.close(known, totals, reason=self.reason)

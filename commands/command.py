@@ -13,7 +13,7 @@ from uuid import UUID
 
 import orjson
 from msgspec import Struct
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from domain import ids
 from domain.events import Event, Metadata
@@ -57,7 +57,17 @@ Currency = Annotated[str, StringConstraints(pattern="^[A-Z]{3}$"), AfterValidato
 Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
 Limit = Annotated[int, Field(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
 Text = Annotated[str, StringConstraints(max_length=500), AfterValidator(_plain)]
+Instant = Annotated[AwareDatetime, Field(strict=False)]
 Day = Annotated[date, BeforeValidator(_day), Field(strict=False)]
+
+
+def _typeid(prefix: str) -> BeforeValidator:
+    return BeforeValidator(lambda value: ids.parse(prefix, value) if isinstance(value, str) else value)
+
+
+AccountId = Annotated[UUID, _typeid(ids.ACCOUNT)]
+EntryId = Annotated[UUID, _typeid(ids.ENTRY)]
+HoldId = Annotated[UUID, _typeid(ids.HOLD)]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(_plain)]
 MetadataMap = Annotated[dict[MetadataKey, Text], Field(max_length=50)]
 
@@ -75,9 +85,12 @@ class Command(BaseModel, ABC):
     def scope(self) -> UUID:
         """The book it is asked of, or the thing it is asked upon."""
 
+    names_stream: ClassVar[bool] = False
+    """Whether it begins a stream of its own id."""
+
     @abstractmethod
     def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
-        """What has to be looked up before it is decided, as (`book`, `account` or `entry`, id).
+        """What has to be looked up before it is decided, as (`book`, `account`, `entry` or `hold`, id).
 
         Asked again after each look-up, since what it finds may lead on.
         """
@@ -86,9 +99,6 @@ class Command(BaseModel, ABC):
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         """The events, or a Refusal raised."""
 
-    names_stream: ClassVar[bool] = False
-    """Whether its first event begins a stream of the command's own id."""
-
 
 class Asked(Struct, frozen=True):
     """A command with who asked and the id its Idempotency-Key names."""
@@ -96,6 +106,10 @@ class Asked(Struct, frozen=True):
     command: Command
     command_id: UUID
     metadata: Metadata
+    items: "tuple[Asked, ...]" = ()
+    """Of a batch: its commands, each as asked by itself."""
+    dry: bool = False
+    """To be decided, answered and forgotten."""
 
 
 def ask(

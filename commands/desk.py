@@ -5,21 +5,25 @@ One thread does this, one batch after the other; any number of desks on one data
 
 import asyncio
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import ChainMap, deque
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from contextlib import suppress
 from itertools import repeat
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from commands.batch import PostBatch
 from commands.command import Asked
 from domain import account as account_rules
 from domain import book as book_rules
+from domain import hold as hold_rules
 from domain.account import Account
 from domain.audit import Seal
 from domain.book import Book
 from domain.errors import (
+    BatchRefused,
     ConflictInStore,
     HeadMoved,
     KeyInFlight,
@@ -31,7 +35,22 @@ from domain.errors import (
     Unavailable,
     refusal_from,
 )
-from domain.events import BookOpened, CommandRefused, EntryPosted, EntryReversed, Event, RawEvent, Recorded, recorded
+from domain.events import (
+    BookOpened,
+    CommandRefused,
+    EntryPosted,
+    EntryReversed,
+    Event,
+    HoldCaptured,
+    HoldExpired,
+    HoldIncreased,
+    HoldPlaced,
+    HoldVoided,
+    RawEvent,
+    Recorded,
+    recorded,
+)
+from domain.hold import Hold
 from domain.journal import Entry
 from domain.ledger import Draft, Ledger
 from domain.ports import EventStore, Writing
@@ -53,19 +72,23 @@ _RESOLVE_PAUSES_S = (0.0, 0.1, 0.3, *repeat(1.0, 6))
 class Outcome(Struct, frozen=True):
     """The answer to a command: what it did (the first event is the one it is known by), or the refusal that was kept.
 
-    `account` is the account as the command left it, for a command upon an account. `replayed` says that this is the
-    first answer, given again.
+    `account` and `hold` are as the command left them, for a command upon one. `replayed` says that this is the first
+    answer, given again. `items` are the answers to a batch's commands, in order.
     """
 
     recorded: tuple[Recorded, ...]
     refusal: Refusal | None
-    account: Account | None
     replayed: bool
+    account: Account | None = None
+    hold: Hold | None = None
+    items: "tuple[Answer, ...]" = ()
 
     @property
     def position(self) -> int:
-        """Where in the log the answer is."""
-        return self.recorded[0].position
+        """Where in the log the answer is; of a batch, its last one."""
+        if self.recorded:
+            return self.recorded[0].position
+        return max((item.position for item in self.items if isinstance(item, Outcome)), default=0)
 
 
 Answer = Outcome | Exception
@@ -83,6 +106,7 @@ class Tally(Struct):
 
 class _Waiting(Struct, eq=False):
     asked: Asked
+    names: set[UUID]
     future: "asyncio.Future[Outcome]"
     loop: asyncio.AbstractEventLoop
     expiry: asyncio.TimerHandle | None = None
@@ -144,14 +168,15 @@ class Desk:
         """
         if self._stopping.is_set():
             raise Stopping
-        if asked.command_id in self._in_flight:
+        names = {asked.command_id, *(item.command_id for item in asked.items)} if not asked.dry else set()
+        if not self._in_flight.isdisjoint(names):
             raise KeyInFlight
         if len(self._queue) >= self._queue_max:
             raise Overloaded
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(asked, loop.create_future(), loop)
+        waiting = _Waiting(asked, names, loop.create_future(), loop)
         waiting.expiry = loop.call_later(self._patience_s, self._expire, waiting)
-        self._in_flight.add(asked.command_id)
+        self._in_flight |= names
         self._queue.append(waiting)
         self._wake.set()
         return await waiting.future
@@ -171,7 +196,7 @@ class Desk:
         except ValueError:
             _settle(waiting, OutcomeUnknown("the command is still being decided"))
         else:
-            self._in_flight.discard(waiting.asked.command_id)
+            self._in_flight -= waiting.names
             _settle(waiting, Overloaded())
 
     def _run(self) -> None:
@@ -187,16 +212,18 @@ class Desk:
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
+        size = 0
         with suppress(IndexError):  # The last one may expire just now.
-            while len(batch) < self._batch_max:
+            while size < self._batch_max:
                 batch.append(self._queue.popleft())
+                size += max(len(batch[-1].asked.items), 1)
         return batch
 
     def _deliver(self, batch: list[_Waiting], answers: Sequence[Answer]) -> None:
         """Hand out the answers, one wake-up per event loop."""
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Waiting, Answer]]] = {}
         for waiting, answer in zip(batch, answers, strict=True):
-            self._in_flight.discard(waiting.asked.command_id)
+            self._in_flight -= waiting.names
             by_loop.setdefault(waiting.loop, []).append((waiting, answer))
         for loop, answered in by_loop.items():
             try:
@@ -240,18 +267,19 @@ class Desk:
             raise
 
     def _decide_and_commit(self, batch: list[Asked]) -> list[Answer]:
-        with self._store.writing({asked.command_id for asked in batch}) as writing:
+        alone = [one for asked in batch for one in (asked.items or (asked,))]
+        with self._store.writing({asked.command_id for asked in [*batch, *alone]}) as writing:
             self._catch_up(writing)
-            draft = Draft(self._ledger, writing.head)
-            self._look_up(draft, writing, [asked for asked in batch if asked.command_id not in writing.answered])
-            decided = _Decided(draft, writing)
+            draft = Draft(self._ledger, writing.head.next_at)
+            self._look_up(draft, writing, [asked for asked in alone if asked.command_id not in writing.answered])
+            decided = _Decided(draft, writing, {})
             answers = [decided.answer(asked) for asked in batch]
             for answer in answers:
                 if isinstance(answer, Exception) and not isinstance(answer, KeyReused):
                     self._tell("desk.command_failed", answer)
             if not draft.events:
                 return answers
-            new = draft.batch()
+            new = draft.batch(writing.head)
             try:
                 writing.append(new)
             except OutcomeUnknown as error:
@@ -319,6 +347,8 @@ class Desk:
                     ledger.totals[stream] = totals.get(stream, ZERO)
                 elif noun == "book":
                     ledger.books[stream] = _book(events)
+                elif noun == "hold":
+                    draft.holds[stream] = hold_rules.fold(stream, [e.event for e in events])
                 else:
                     draft.entries[stream] = _entry(events)
 
@@ -340,57 +370,110 @@ class Desk:
 
 
 class _Decided:
-    """One batch being decided, command by command."""
+    """Commands being decided on one draft, one after the other; `first` are the answers given so far, by command."""
 
-    def __init__(self, draft: Draft, writing: Writing) -> None:
+    def __init__(self, draft: Draft, writing: Writing, first: MutableMapping[UUID, Outcome]) -> None:
         self._draft = draft
         self._writing = writing
-        self._first: dict[UUID, Outcome] = {}
+        self._first = first
 
     def answer(self, asked: Asked) -> Answer:
+        """The answer, whatever happens; a fault of ours in one command is that command's alone."""
         try:
-            first = self._first_answer(asked.command_id)
-            if first is None:
-                outcome = self._decide(asked)
-                self._first[asked.command_id] = outcome
-                return outcome
-            if first.recorded[0].metadata.request_hash != asked.metadata.request_hash:
-                return KeyReused()
-            return first
-        except Exception as error:  # A fault of ours in one command is that command's alone.
+            if asked.dry:
+                return self._fork()._answer(asked)
+            return self._answer(asked)
+        except Exception as error:
             return error
+
+    def _fork(self) -> "_Decided":
+        """For what is to be kept whole or thrown away."""
+        return _Decided(Draft(self._draft, self._draft.now), self._writing, ChainMap({}, self._first))
+
+    def _keep(self, fork: "_Decided") -> None:
+        fork._draft.keep()
+        assert isinstance(fork._first, ChainMap)
+        self._first.update(fork._first.maps[0])
+
+    def _answer(self, asked: Asked) -> Answer:
+        first = self._first_answer(asked.command_id)
+        if first is None:
+            if asked.items:
+                return self._answer_items(asked)
+            outcome = self._first[asked.command_id] = self._decide(asked)
+            return outcome
+        if first.recorded[0].metadata.request_hash != asked.metadata.request_hash:
+            return KeyReused()
+        return first
+
+    def _answer_items(self, batch: Asked) -> Answer:
+        """A batch leaves no event of its own, but for the refusal of an atomic one: its commands' answers are it."""
+        command = batch.command
+        assert isinstance(command, PostBatch)
+        if command.mode == "independent":
+            return _batch_outcome(tuple(self.answer(item) for item in batch.items))
+        fork = self._fork()
+        answers: list[Answer] = []
+        for index, item in enumerate(batch.items):
+            answer = fork.answer(item)
+            if isinstance(answer, Exception):
+                return answer
+            if answer.refusal is not None:
+                refusal = BatchRefused(index, answer.refusal.code, answer.refusal.details())
+                outcome = self._first[batch.command_id] = self._refuse(batch, refusal)
+                return outcome
+            answers.append(answer)
+        self._keep(fork)
+        return _batch_outcome(tuple(answers))
 
     def _first_answer(self, command_id: UUID) -> Outcome | None:
         outcome = self._first.get(command_id)
-        if outcome is None:
-            raw = self._writing.answered.get(command_id)
-            if raw is None:
-                return None
-            return self._again(recorded(raw))
-        return Outcome(outcome.recorded, outcome.refusal, outcome.account, True)
+        if outcome is not None:
+            return replace(outcome, replayed=True)
+        raw = self._writing.answered.get(command_id)
+        return None if raw is None else self._again(recorded(raw))
 
     def _again(self, first: Recorded) -> Outcome:
         event = first.event
         if isinstance(event, CommandRefused):
-            return Outcome((first,), refusal_from(event.code, event.details), None, True)
-        account = None
-        if not isinstance(event, EntryPosted | BookOpened):
-            events = self._writing.streams([first.stream_id])[first.stream_id]
-            account = account_rules.fold(first.stream_id, _until(events, first.version))
-        return Outcome((first,), None, account, True)
+            return Outcome((first,), refusal_from(event.code, event.details), True)
+        if isinstance(event, EntryPosted | BookOpened):
+            return Outcome((first,), None, True)
+        events = _until(self._writing.streams([first.stream_id])[first.stream_id], first.version)
+        if isinstance(event, HoldPlaced | HoldIncreased | HoldCaptured | HoldVoided | HoldExpired):
+            return Outcome((first,), None, True, hold=hold_rules.fold(first.stream_id, events))
+        return Outcome((first,), None, True, account=account_rules.fold(first.stream_id, events))
 
     def _decide(self, asked: Asked) -> Outcome:
         command, draft = asked.command, self._draft
         try:
             decided = command.decide(draft, asked.command_id)
         except Refusal as refusal:
-            refused = CommandRefused(
-                command=command.kind, scope=command.scope, code=refusal.code, details=refusal.details()
-            )
-            added = draft.append([(asked.command_id, 1, refused)], asked.metadata)
-            return Outcome(tuple(added), refusal, None, False)
+            return self._refuse(asked, refusal)
         added = draft.append(decided, asked.metadata, None if command.names_stream else asked.command_id)
-        return Outcome(tuple(added), None, draft.accounts.get(added[0].stream_id), False)
+        if command.names_stream:  # A stream it begins is what the command is known by.
+            added.sort(key=lambda event: event.stream_id != asked.command_id)
+        stream = added[0].stream_id
+        return Outcome(tuple(added), None, False, account=draft.accounts.get(stream), hold=_now_held(draft, added[0]))
+
+    def _refuse(self, asked: Asked, refusal: Refusal) -> Outcome:
+        command = asked.command
+        refused = CommandRefused(
+            command=command.kind, scope=command.scope, code=refusal.code, details=refusal.details()
+        )
+        added = self._draft.append([(asked.command_id, 1, refused)], asked.metadata)
+        return Outcome(tuple(added), refusal, False)
+
+
+def _batch_outcome(items: tuple[Answer, ...]) -> Outcome:
+    replayed = all(isinstance(item, Outcome) and item.replayed for item in items)
+    return Outcome((), None, replayed, items=items)
+
+
+def _now_held(draft: Draft, first: Recorded) -> Hold | None:
+    if isinstance(first.event, HoldPlaced):
+        return hold_rules.placed(first.stream_id, first.event)
+    return draft.holds.get(first.stream_id)
 
 
 def _until(raws: Sequence[RawEvent], version: int) -> list[Event]:
@@ -400,6 +483,8 @@ def _until(raws: Sequence[RawEvent], version: int) -> list[Event]:
 def _is_known(draft: Draft, noun: str, stream: UUID) -> bool:
     if noun == "account":
         return stream in draft.accounts
+    if noun == "hold":
+        return stream in draft.holds
     return stream in (draft.books if noun == "book" else draft.entries)
 
 

@@ -4,7 +4,7 @@ Its totals are kept apart (`domain.posting.Totals`): they change with every post
 """
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -22,9 +22,10 @@ from domain.errors import (
     CeilingExceeded,
     InsufficientFunds,
     LimitsContradict,
+    LimitsInPast,
     TotalTooLarge,
 )
-from domain.events import AccountClosed, AccountFrozen, AccountOpened, AccountUnfrozen, Event
+from domain.events import AccountClosed, AccountFrozen, AccountLimitsChanged, AccountOpened, AccountUnfrozen, Event
 from domain.money import TOTAL_MAX
 from domain.posting import Side, Totals
 
@@ -48,22 +49,14 @@ class Status(StrEnum):
     CLOSED = "closed"
 
 
-class Account(Struct, frozen=True):
-    """Limits are on the normal side, in minor units; None is no limit. `version` counts the account's own events."""
+class Limits(Struct, frozen=True):
+    """On the normal side, in minor units; None is no limit."""
 
-    id: UUID
-    version: int
-    book_id: UUID
-    code: str
-    type: Type
-    currency: str
+    effective_at: datetime | None
+    """None: since the account was opened."""
     overdraft_limit: int | None
     floor: int | None
     ceiling: int | None
-    title: str
-    opened_on: date
-    metadata: dict[str, str]
-    status: Status
 
     @property
     def lowest(self) -> tuple[str, int, int] | None:
@@ -74,6 +67,34 @@ class Account(Struct, frozen=True):
         if self.floor is not None:
             limits.append(("floor", self.floor, self.floor))
         return max(limits, key=lambda limit: limit[2], default=None)
+
+
+class Account(Struct, frozen=True):
+    """`version` counts the account's own events; `limits` are in the order in which they were decided."""
+
+    id: UUID
+    version: int
+    book_id: UUID
+    code: str
+    type: Type
+    currency: str
+    limits: tuple[Limits, ...]
+    title: str
+    opened_on: date
+    metadata: dict[str, str]
+    status: Status
+
+    def limits_at(self, now: datetime) -> Limits:
+        """Those with the latest effective time that has come; of two with the same, the one decided last."""
+        if len(self.limits) == 1:
+            return self.limits[0]
+        found, *changes = self.limits
+        for limits in changes:
+            at = limits.effective_at
+            assert at is not None, limits
+            if at <= now and (found.effective_at is None or found.effective_at <= at):
+                found = limits
+        return found
 
 
 class Balance(Struct, frozen=True):
@@ -132,10 +153,48 @@ def open_account(
         opened_on=opened_on,
         metadata=metadata,
     )
-    lowest = opened(account_id, event).lowest
-    if lowest is not None and ceiling is not None and lowest[2] > ceiling:
-        raise LimitsContradict(lowest[2], ceiling)
+    _must_agree(Limits(None, overdraft_limit, floor, ceiling))
     return event
+
+
+def change_limits(
+    account: Account,
+    *,
+    overdraft_limit: int | None,
+    floor: int | None,
+    ceiling: int | None,
+    effective_at: datetime | None,
+    now: datetime,
+    reason: str,
+) -> AccountLimitsChanged:
+    """Set all three limits anew.
+
+    Args:
+        effective_at: Aware, not before `now`; None for at once.
+
+    Raises:
+        AccountIsClosed: There is nothing left to limit.
+        LimitsInPast: What was decided then stays decided.
+        LimitsContradict: No balance could satisfy the limits.
+    """
+    if account.status is Status.CLOSED:
+        raise AccountIsClosed(account.id)
+    if effective_at is not None and effective_at < now:
+        raise LimitsInPast(account.id, effective_at)
+    _must_agree(Limits(None, overdraft_limit, floor, ceiling))
+    return AccountLimitsChanged(
+        overdraft_limit=overdraft_limit,
+        floor=floor,
+        ceiling=ceiling,
+        effective_at=effective_at or now,
+        reason=reason,
+    )
+
+
+def _must_agree(limits: Limits) -> None:
+    lowest = limits.lowest
+    if lowest is not None and limits.ceiling is not None and lowest[2] > limits.ceiling:
+        raise LimitsContradict(lowest[2], limits.ceiling)
 
 
 def freeze(account: Account, *, reason: str) -> AccountFrozen:
@@ -183,18 +242,19 @@ def must_be_open(account: Account) -> None:
         raise AccountIsFrozen(account.id)
 
 
-def must_allow(account: Account, before: Totals, after: Totals) -> None:
-    """Check the limits on what an entry does to the account in all.
+def must_allow(account: Account, before: Totals, after: Totals, now: datetime) -> None:
+    """Check the limits in force on what a command does to the account in all.
 
-    An entry that does not make matters worse is let through, so that an account beyond its limits can be brought back.
+    One that does not make matters worse is let through, so that an account beyond its limits can be brought back.
 
     Raises:
         TotalTooLarge, InsufficientFunds, CeilingExceeded.
     """
-    if after.debits > TOTAL_MAX or after.credits > TOTAL_MAX:
+    if max(after.debits + after.pending_debits, after.credits + after.pending_credits) > TOTAL_MAX:
         raise TotalTooLarge(account.id)
     was, is_ = balance(account.type, before), balance(account.type, after)
-    lowest = account.lowest
+    limits = account.limits_at(now)
+    lowest = limits.lowest
     if lowest is not None and is_.available < lowest[2] and is_.available < was.available:
         raise InsufficientFunds(
             account.id,
@@ -204,13 +264,13 @@ def must_allow(account: Account, before: Totals, after: Totals) -> None:
             limit=lowest[0],
             limit_value=lowest[1],
         )
-    if account.ceiling is not None and is_.highest > account.ceiling and is_.highest > was.highest:
+    if limits.ceiling is not None and is_.highest > limits.ceiling and is_.highest > was.highest:
         raise CeilingExceeded(
             account.id,
             account.currency,
             requested=is_.highest - was.highest,
-            room=max(account.ceiling - was.highest, 0),
-            ceiling=account.ceiling,
+            room=max(limits.ceiling - was.highest, 0),
+            ceiling=limits.ceiling,
         )
 
 
@@ -222,9 +282,7 @@ def opened(account_id: UUID, event: AccountOpened) -> Account:
         code=event.code,
         type=Type(event.type),
         currency=event.currency,
-        overdraft_limit=event.overdraft_limit,
-        floor=event.floor,
-        ceiling=event.ceiling,
+        limits=(Limits(None, event.overdraft_limit, event.floor, event.ceiling),),
         title=event.title,
         opened_on=event.opened_on,
         metadata=event.metadata,
@@ -241,6 +299,9 @@ _STATUS_AFTER = {
 
 def evolve(account: Account, event: Event) -> Account:
     """The account after one more of its events; never refuses."""
+    if isinstance(event, AccountLimitsChanged):
+        limits = Limits(event.effective_at, event.overdraft_limit, event.floor, event.ceiling)
+        return replace(account, version=account.version + 1, limits=(*account.limits, limits))
     return replace(account, version=account.version + 1, status=_STATUS_AFTER[type(event)])
 
 

@@ -4,6 +4,7 @@ Codes are published and never change. A refusal's fields are public, in minor un
 """
 
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -103,6 +104,15 @@ class LimitsContradict(Refusal):
 
 
 @dataclass(eq=False)
+class LimitsInPast(Refusal):
+    """Limits take effect now or later, not in the past."""
+
+    code = "limits_in_past"
+    account_id: UUID
+    effective_at: datetime
+
+
+@dataclass(eq=False)
 class CurrencyMismatch(Refusal):
     """The posting is in another currency than its account."""
 
@@ -183,6 +193,135 @@ class EntryIsReversal(Refusal):
 
     code = "entry_is_reversal"
     entry_id: UUID
+
+
+@dataclass(eq=False)
+class HoldNotFound(Refusal):
+    """No hold has that id."""
+
+    code = "hold_not_found"
+    hold_id: UUID
+
+
+@dataclass(eq=False)
+class HoldEnded(Refusal):
+    """The hold has ended: it was captured in full or for good, voided, or it expired."""
+
+    code = "hold_ended"
+    hold_id: UUID
+    ended: str
+    """`captured`, `voided` or `expired`."""
+
+
+@dataclass(eq=False)
+class HoldIsExpired(Refusal):
+    """The hold's time has come; nothing more is done with it."""
+
+    code = "hold_expired"
+    hold_id: UUID
+    expires_at: datetime
+
+
+@dataclass(eq=False)
+class HoldIsNotDue(Refusal):
+    """The hold's time has not come yet."""
+
+    code = "hold_not_due"
+    transient = True
+    hold_id: UUID
+    expires_at: datetime | None
+
+
+@dataclass(eq=False)
+class HoldExpiresInPast(Refusal):
+    """The hold would expire before it begins."""
+
+    code = "hold_expires_in_past"
+    expires_at: datetime
+
+
+@dataclass(eq=False)
+class HoldToSameAccount(Refusal):
+    """A hold is from one account to another."""
+
+    code = "hold_to_same_account"
+    account_id: UUID
+
+
+@dataclass(eq=False)
+class CaptureExceedsHold(Refusal):
+    """More is asked for than the hold has left."""
+
+    code = "capture_exceeds_hold"
+    hold_id: UUID
+    currency: str
+    requested: int
+    remaining: int
+
+
+@dataclass(eq=False)
+class ConditionFailed(Refusal):
+    """A condition that the command set on an account does not hold."""
+
+    code = "condition_failed"
+    transient = True
+    account_id: UUID
+    condition: str
+    """`if_available_at_least`, in minor units, or `if_version`."""
+    expected: int
+    actual: int
+
+
+@dataclass(eq=False)
+class SourcesInsufficient(Refusal):
+    """The sources together, each up to its maximum and its limits, do not come to the amount."""
+
+    code = "sources_insufficient"
+    transient = True
+    currency: str
+    requested: int
+    available: int
+
+
+@dataclass(eq=False)
+class SourcesDiffer(Refusal):
+    """The sources do not all fall on the same side, so they cannot give to the same destinations."""
+
+    code = "sources_differ"
+    account_ids: list[UUID]
+
+
+@dataclass(eq=False)
+class SplitImpossible(Refusal):
+    """The destinations cannot be given that amount: the fixed amounts exceed it, or something would be left over."""
+
+    code = "split_impossible"
+    currency: str
+    amount: int
+    assigned: int
+
+
+@dataclass(eq=False)
+class ConversionTooSmall(Refusal):
+    """The amount comes to nothing in the other currency."""
+
+    code = "conversion_too_small"
+    currency: str
+    amount: int
+    rate: str
+
+
+@dataclass(eq=False)
+class BatchRefused(Refusal):
+    """One command of an atomic batch was refused, and so nothing of it was applied."""
+
+    code = "batch_refused"
+    index: int
+    """Of the command in the batch, from 0."""
+    refusal: str
+    """Its own code."""
+    because: dict[str, Any]
+    """Its own fields."""
 
 
 REFUSALS: dict[str, type[Refusal]] = {cls.code: cls for cls in Refusal.__subclasses__()}

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from domain.errors import EventMalformed, EventTooNew
-from domain.posting import Posting, sums
+from domain.posting import Line, Posting, held, posted, released, sums
 from domain.upcasts import UPCASTS
 
 
@@ -83,12 +83,20 @@ class EntryPosted(Event, frozen=True, kw_only=True):
     reference: str = ""
     metadata: dict[str, str] = {}
     reverses: UUID | None = None
+    captures: UUID | None = None
+    """The hold it was captured from."""
+    recipe: dict[str, Any] | None = None
+    """What the client asked for, where the postings were worked out here: a split or a conversion, with its rate."""
 
     def __post_init__(self) -> None:
-        if not self.postings or any(posting.amount < 1 for posting in self.postings):
-            raise ValueError("an entry has postings, each of a positive amount")
-        if any(debits != credits for debits, credits in sums(self.postings).values()):
-            raise ValueError("debits and credits differ")
+        _must_balance(self.postings)
+
+
+def _must_balance(postings: tuple[Posting, ...]) -> None:
+    if not postings or any(posting.amount < 1 for posting in postings):
+        raise ValueError("there are postings, each of a positive amount")
+    if any(debits != credits for debits, credits in sums(postings).values()):
+        raise ValueError("debits and credits differ")
 
 
 class EntryReversed(Event, frozen=True, kw_only=True):
@@ -99,6 +107,87 @@ class EntryReversed(Event, frozen=True, kw_only=True):
     reversed_by: UUID
 
 
+class AccountLimitsChanged(Event, frozen=True, kw_only=True):
+    """From `effective_at` on, all three limits are these; None is no limit."""
+
+    name: ClassVar[str] = "account.limits_changed.v1"
+    overdraft_limit: int | None
+    floor: int | None
+    ceiling: int | None
+    effective_at: datetime
+    reason: str = ""
+
+
+class HoldPlaced(Event, frozen=True, kw_only=True):
+    """Funds set aside on the first posting's account for the second's: the available balance falls, the ledger's not.
+
+    Raises:
+        ValueError: The postings are not two of a positive amount that balance.
+    """
+
+    name: ClassVar[str] = "hold.placed.v1"
+    book_id: UUID
+    postings: tuple[Posting, Posting]
+    expires_at: datetime | None = None
+    description: str = ""
+    reference: str = ""
+    metadata: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        _must_balance(self.postings)
+
+
+class HoldIncreased(Event, frozen=True, kw_only=True):
+    """That much more is set aside."""
+
+    name: ClassVar[str] = "hold.increased.v1"
+    book_id: UUID
+    postings: tuple[Posting, Posting]
+
+    def __post_init__(self) -> None:
+        _must_balance(self.postings)
+
+
+class HoldCaptured(Event, frozen=True, kw_only=True):
+    """`amount` of the hold, in minor units, became the entry; `released` is no longer set aside.
+
+    That is the amount, and with a final capture all the rest.
+    """
+
+    name: ClassVar[str] = "hold.captured.v1"
+    book_id: UUID
+    entry_id: UUID
+    amount: int
+    released: tuple[Posting, Posting]
+    final: bool
+
+    def __post_init__(self) -> None:
+        _must_balance(self.released)
+
+
+class HoldVoided(Event, frozen=True, kw_only=True):
+    """What was left of the hold was given up."""
+
+    name: ClassVar[str] = "hold.voided.v1"
+    book_id: UUID
+    released: tuple[Posting, Posting]
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        _must_balance(self.released)
+
+
+class HoldExpired(Event, frozen=True, kw_only=True):
+    """The hold's time had come; what was left of it is no longer set aside."""
+
+    name: ClassVar[str] = "hold.expired.v1"
+    book_id: UUID
+    released: tuple[Posting, Posting]
+
+    def __post_init__(self) -> None:
+        _must_balance(self.released)
+
+
 class CommandRefused(Event, frozen=True, kw_only=True):
     """The kept "no" to a command, on the stream its key names. `scope` is the book or thing it was asked of."""
 
@@ -106,7 +195,7 @@ class CommandRefused(Event, frozen=True, kw_only=True):
     command: str
     scope: UUID
     code: str
-    details: dict[str, str | int | None] = {}
+    details: dict[str, Any] = {}
 
 
 class Metadata(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -149,6 +238,25 @@ class Recorded(Struct, frozen=True):
 
 
 EVENTS: Final[dict[str, type[Event]]] = {cls.name: cls for cls in Event.__subclasses__()}
+
+
+def lines(event: Event) -> list[Line]:
+    """What the event does to accounts; nothing, for most."""
+    match event:
+        case EntryPosted(postings=postings):
+            return posted(postings)
+        case HoldPlaced(postings=postings) | HoldIncreased(postings=postings):
+            return held(postings)
+        case HoldCaptured(released=given) | HoldVoided(released=given) | HoldExpired(released=given):
+            return released(given)
+        case _:
+            return []
+
+
+def value_date_of(event: Event, recorded_on: date) -> date:
+    """The day the event's lines count for: what is only set aside counts from when that was recorded."""
+    return event.value_date if isinstance(event, EntryPosted) else recorded_on
+
 
 _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(cls) for name, cls in EVENTS.items()}

@@ -10,8 +10,9 @@ from uuid import UUID, uuid5
 ACCOUNT: Final = "acc"
 BOOK: Final = "book"
 ENTRY: Final = "je"
+HOLD: Final = "hold"
 
-PREFIX_OF_FIELD: Final = {"account_id": ACCOUNT, "book_id": BOOK, "entry_id": ENTRY}
+PREFIX_OF_FIELD: Final = {"account_id": ACCOUNT, "book_id": BOOK, "entry_id": ENTRY, "hold_id": HOLD}
 """Which kind of thing a field of that name holds: how a bare UUID in an event or a refusal is shown."""
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

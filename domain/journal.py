@@ -1,21 +1,23 @@
 """Journal entries: postings that balance per currency, recorded together or not at all, undone by a mirror entry."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
-from domain.account import Account, must_allow, must_be_open
+from domain.account import Account, balance, must_allow, must_be_open
 from domain.errors import (
     AccountNotFound,
+    ConditionFailed,
     CurrencyMismatch,
     EntryAlreadyReversed,
     EntryIsReversal,
     EntryUnbalanced,
 )
 from domain.events import EntryPosted, EntryReversed
-from domain.posting import ZERO, Posting, Totals, sums
+from domain.posting import ZERO, Posting, Totals, posted, sums
 
 
 class Entry(Struct, frozen=True):
@@ -25,6 +27,28 @@ class Entry(Struct, frozen=True):
     version: int
     posted: EntryPosted
     reversed_by: UUID | None
+
+
+class Condition(Struct, frozen=True):
+    """What must be so of an account before an entry; None asks for nothing.
+
+    `available_at_least` is in minor units on the normal side; `version` is the number of the account's last posting.
+    """
+
+    account_id: UUID
+    available_at_least: int | None = None
+    version: int | None = None
+
+    def must_hold(self, accounts: Mapping[UUID, Account], totals: Mapping[UUID, Totals]) -> None:
+        """Raises ConditionFailed, or AccountNotFound."""
+        account, found = accounts.get(self.account_id), totals.get(self.account_id, ZERO)
+        if account is None:
+            raise AccountNotFound(self.account_id)
+        if self.version is not None and found.number != self.version:
+            raise ConditionFailed(self.account_id, "if_version", self.version, found.number)
+        available = balance(account.type, found).available
+        if self.available_at_least is not None and available < self.available_at_least:
+            raise ConditionFailed(self.account_id, "if_available_at_least", self.available_at_least, available)
 
 
 def post(
@@ -37,6 +61,9 @@ def post(
     description: str,
     reference: str,
     metadata: dict[str, str],
+    now: datetime,
+    conditions: Sequence[Condition] = (),
+    recipe: dict[str, Any] | None = None,
     reverses: UUID | None = None,
 ) -> EntryPosted:
     """Record postings together.
@@ -45,10 +72,14 @@ def post(
         accounts, totals: What is known of every account among the postings; one that is absent does not exist.
         postings: At least one, amounts of at least 1; any number of accounts and currencies, an account more than once.
         value_date: The day it counts for; may lie in the past or the future.
+        now: When it is decided, for limits that change with time.
+        conditions: What must be so before it.
+        recipe: What the postings were worked out from, kept beside them.
 
     Raises:
         EntryUnbalanced: Debits and credits differ in a currency.
         AccountNotFound: An account does not exist in this book.
+        ConditionFailed: A condition does not hold.
         CurrencyMismatch: A posting is in another currency than its account.
         AccountIsFrozen, AccountIsClosed: An account takes no postings.
         TotalTooLarge, InsufficientFunds, CeilingExceeded: A limit, looked at after all postings of the entry.
@@ -56,7 +87,6 @@ def post(
     for currency, (debits, credits) in sums(postings).items():
         if debits != credits:
             raise EntryUnbalanced(currency, debits, credits)
-    after: dict[UUID, Totals] = {}
     for posting in postings:
         account = accounts.get(posting.account_id)
         if account is None or account.book_id != book_id:
@@ -64,10 +94,14 @@ def post(
         if posting.currency != account.currency:
             raise CurrencyMismatch(account.id, posting.currency, account.currency)
         must_be_open(account)
-        before = after.get(account.id) or totals.get(account.id, ZERO)
-        after[account.id] = before.after(posting.side, posting.amount)
+    for condition in conditions:
+        condition.must_hold(accounts, totals)
+    after: dict[UUID, Totals] = {}
+    for line in posted(postings):
+        before = after.get(line.account_id) or totals.get(line.account_id, ZERO)
+        after[line.account_id] = line.onto(before)
     for account_id, then in after.items():
-        must_allow(accounts[account_id], totals.get(account_id, ZERO), then)
+        must_allow(accounts[account_id], totals.get(account_id, ZERO), then, now)
     return EntryPosted(
         book_id=book_id,
         value_date=value_date,
@@ -76,6 +110,7 @@ def post(
         reference=reference,
         metadata=metadata,
         reverses=reverses,
+        recipe=recipe,
     )
 
 
@@ -86,6 +121,7 @@ def reverse(
     *,
     reversal_id: UUID,
     value_date: date,
+    now: datetime,
     description: str,
     metadata: dict[str, str],
 ) -> tuple[EntryPosted, EntryReversed]:
@@ -103,7 +139,7 @@ def reverse(
     if entry.reversed_by is not None:
         raise EntryAlreadyReversed(entry.id, entry.reversed_by)
     mirrored = [Posting(p.account_id, p.side.other, p.amount, p.currency) for p in entry.posted.postings]
-    posted = post(
+    mirror = post(
         accounts,
         totals,
         book_id=entry.posted.book_id,
@@ -112,6 +148,7 @@ def reverse(
         description=description,
         reference="",
         metadata=metadata,
+        now=now,
         reverses=entry.id,
     )
-    return posted, EntryReversed(book_id=entry.posted.book_id, reversed_by=reversal_id)
+    return mirror, EntryReversed(book_id=entry.posted.book_id, reversed_by=reversal_id)

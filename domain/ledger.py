@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from domain import account as account_rules
 from domain import book as book_rules
+from domain import hold as hold_rules
 from domain import posting
 from domain.account import Account
 from domain.audit import Seal, seal_hash
@@ -24,11 +25,19 @@ from domain.events import (
     EntryPosted,
     EntryReversed,
     Event,
+    HoldCaptured,
+    HoldExpired,
+    HoldIncreased,
+    HoldPlaced,
+    HoldVoided,
     Metadata,
     RawEvent,
     Recorded,
     encode,
+    lines,
+    value_date_of,
 )
+from domain.hold import Hold
 from domain.journal import Entry
 from domain.posting import PostingRow, Totals
 
@@ -69,18 +78,26 @@ class Ledger:
         self.accounts: MutableMapping[UUID, Account | None] = {}
         self.totals: MutableMapping[UUID, Totals] = {}
         self.entries: MutableMapping[UUID, Entry | None] = {}
+        self.holds: MutableMapping[UUID, Hold | None] = {}
 
     def apply(self, recorded: Recorded) -> None:
         """Bring what is known of the things this event touches up to date; the rest is left to be looked up."""
         event, stream = recorded.event, recorded.stream_id
+        for line in lines(event):
+            before = self.totals.get(line.account_id)
+            if before is not None:
+                self.totals[line.account_id] = line.onto(before)
         match event:
             case EntryPosted():
                 if stream in self.entries:
                     self.entries[stream] = Entry(stream, recorded.version, event, None)
-                for line in event.postings:
-                    before = self.totals.get(line.account_id)
-                    if before is not None:
-                        self.totals[line.account_id] = before.after(line.side, line.amount)
+            case HoldPlaced():
+                if stream in self.holds:
+                    self.holds[stream] = hold_rules.placed(stream, event)
+            case HoldIncreased() | HoldCaptured() | HoldVoided() | HoldExpired():
+                hold = self.holds.get(stream)
+                if hold is not None:
+                    self.holds[stream] = hold_rules.evolve(hold, event)
             case EntryReversed():
                 entry = self.entries.get(stream)
                 if entry is not None:
@@ -100,33 +117,29 @@ class Ledger:
 
     def forget(self) -> None:
         """Drop everything known, as after a long gap or a failure; it is looked up again when needed."""
-        for mapping in (self.books, self.accounts, self.totals, self.entries):
+        for mapping in (self.books, self.accounts, self.totals, self.entries, self.holds):
             mapping.clear()
 
 
 class Draft(Ledger):
-    """A batch being decided on top of a ledger: later commands see what earlier ones of the batch did.
+    """What is being decided on top of a ledger: later commands see what earlier ones did.
 
     Args:
-        base: What is known up to `head`.
+        base: What is known; another draft, for what is kept or thrown away together within a batch.
+        now: When the batch is recorded.
     """
 
-    def __init__(self, base: Ledger, head: Head) -> None:
-        assert base.applied == head.position, (base.applied, head.position)
+    def __init__(self, base: Ledger, now: datetime) -> None:
         self._base = base
-        self._head = head
+        self.now = now
         self.applied = base.applied
         self.books = ChainMap({}, base.books)
         self.accounts = ChainMap({}, base.accounts)
         self.totals = ChainMap({}, base.totals)
         self.entries = ChainMap({}, base.entries)
+        self.holds = ChainMap({}, base.holds)
         self.events: list[RawEvent] = []
         self.postings: list[PostingRow] = []
-
-    @property
-    def now(self) -> datetime:
-        """When this batch is recorded."""
-        return self._head.next_at
 
     def append(
         self, decided: Iterable[tuple[UUID, int, Event]], metadata: Metadata, command_id: UUID | None = None
@@ -141,31 +154,37 @@ class Draft(Ledger):
             position = self.applied + 1
             raw = RawEvent(position, stream, version, event.name, self.now, meta, encode(event), command_id)
             recorded = Recorded(position, stream, version, self.now, event, metadata, command_id)
-            if isinstance(event, EntryPosted):
-                self.postings.extend(self._rows(position, event))
+            self.postings.extend(self._rows(position, event))
             self.apply(recorded)
             self.events.append(raw)
             added.append(recorded)
             command_id = None
         return added
 
-    def _rows(self, position: int, event: EntryPosted) -> Iterator[PostingRow]:
-        totals = {line.account_id: self.totals[line.account_id] for line in event.postings}
-        return posting.rows(event.postings, position=position, value_date=event.value_date, totals=totals)
+    def _rows(self, position: int, event: Event) -> Iterator[PostingRow]:
+        touched = lines(event)
+        totals = {line.account_id: self.totals[line.account_id] for line in touched}
+        return posting.rows(touched, position=position, value_date=value_date_of(event, self.now.date()), totals=totals)
 
-    def batch(self) -> Batch:
-        """What is to be committed; there must be at least one event."""
+    def batch(self, head: Head) -> Batch:
+        """What is to be committed after `head`; there must be at least one event."""
         first, last = self.events[0].position, self.events[-1].position
-        seal = Seal(first, last, self.now, seal_hash(self._head.hash, self.events))
+        assert first == head.position + 1, (first, head)
+        seal = Seal(first, last, self.now, seal_hash(head.hash, self.events))
         return Batch(self.events, self.postings, seal)
 
     def keep(self) -> None:
-        """The batch is committed: what it changed becomes what is known."""
-        self._base.books.update(self._own(self.books))
-        self._base.accounts.update(self._own(self.accounts))
-        self._base.totals.update(self._own(self.totals))
-        self._base.entries.clear()
-        self._base.applied = self.applied
+        """What was decided becomes what is known to the base: it is committed, or part of the larger draft."""
+        base = self._base
+        base.books.update(self._own(self.books))
+        base.accounts.update(self._own(self.accounts))
+        base.totals.update(self._own(self.totals))
+        base.applied = self.applied
+        if isinstance(base, Draft):
+            base.entries.update(self._own(self.entries))
+            base.holds.update(self._own(self.holds))
+            base.events.extend(self.events)
+            base.postings.extend(self.postings)
 
     @staticmethod
     def _own(mapping: MutableMapping[UUID, V]) -> MutableMapping[UUID, V]:

@@ -36,13 +36,47 @@ class Totals(Struct, frozen=True):
     pending_debits: int
     pending_credits: int
 
-    def after(self, side: Side, amount: int) -> "Totals":
-        """With one more posting, posted at once."""
+    def after(self, side: Side, amount: int, *, pending: bool = False) -> "Totals":
+        """With one more posting, posted at once or set aside; a `pending` amount below zero takes that back."""
+        number = self.number + 1
+        if pending:
+            if side is Side.DEBIT:
+                return Totals(number, self.debits, self.credits, self.pending_debits + amount, self.pending_credits)
+            return Totals(number, self.debits, self.credits, self.pending_debits, self.pending_credits + amount)
         if side is Side.DEBIT:
-            return Totals(
-                self.number + 1, self.debits + amount, self.credits, self.pending_debits, self.pending_credits
-            )
-        return Totals(self.number + 1, self.debits, self.credits + amount, self.pending_debits, self.pending_credits)
+            return Totals(number, self.debits + amount, self.credits, self.pending_debits, self.pending_credits)
+        return Totals(number, self.debits, self.credits + amount, self.pending_debits, self.pending_credits)
+
+
+class Line(Struct, frozen=True):
+    """What an event does to one account, in minor units: posted for good, or pending until its hold ends.
+
+    A pending amount is taken back by a line with the same amount below zero.
+    """
+
+    account_id: UUID
+    side: Side
+    amount: int
+    pending: bool
+
+    def onto(self, totals: Totals) -> Totals:
+        """The account's totals with it."""
+        return totals.after(self.side, self.amount, pending=self.pending)
+
+
+def posted(postings: Iterable[Posting]) -> list[Line]:
+    """The lines of postings that stand."""
+    return [Line(posting.account_id, posting.side, posting.amount, False) for posting in postings]
+
+
+def held(postings: Iterable[Posting]) -> list[Line]:
+    """The lines of postings that are set aside."""
+    return [Line(posting.account_id, posting.side, posting.amount, True) for posting in postings]
+
+
+def released(postings: Iterable[Posting]) -> list[Line]:
+    """The lines that take back what was set aside."""
+    return [Line(posting.account_id, posting.side, -posting.amount, True) for posting in postings]
 
 
 ZERO: Final = Totals(0, 0, 0, 0, 0)
@@ -72,11 +106,9 @@ def sums(postings: Iterable[Posting]) -> dict[str, tuple[int, int]]:
     return totals
 
 
-def rows(
-    postings: Iterable[Posting], *, position: int, value_date: date, totals: dict[UUID, Totals]
-) -> Iterator[PostingRow]:
-    """The ledger rows of one entry, in its order; brings `totals` (by account) up to date as it goes."""
-    for posting in postings:
-        after = totals.get(posting.account_id, ZERO).after(posting.side, posting.amount)
-        totals[posting.account_id] = after
-        yield PostingRow(posting.account_id, position, posting.side, posting.amount, False, value_date, after)
+def rows(lines: Iterable[Line], *, position: int, value_date: date, totals: dict[UUID, Totals]) -> Iterator[PostingRow]:
+    """The ledger rows of one event, in its order; brings `totals` (by account) up to date as it goes."""
+    for line in lines:
+        after = line.onto(totals.get(line.account_id, ZERO))
+        totals[line.account_id] = after
+        yield PostingRow(line.account_id, position, line.side, line.amount, line.pending, value_date, after)

@@ -128,9 +128,9 @@ class Scribe:
 
     def _commit(self, events: list[tuple[UUID, int, Event, Metadata]]) -> None:
         with self._store.writing() as writing:
-            draft = Draft(self._ledger, writing.head)
+            draft = Draft(self._ledger, writing.head.next_at)
             for stream, version, event, metadata in events:
                 draft.append([(stream, version, event)], metadata)
-            writing.append(draft.batch())
+            writing.append(draft.batch(writing.head))
         draft.keep()
         self.position = draft.applied

@@ -24,7 +24,7 @@ from commands.command import Asked, Command, ask
 from commands.desk import Answer, Desk, Outcome
 from commands.journal import PostEntry, PostingAsked, ReverseEntry
 from domain import ids
-from domain.account import Account, Status, Type, balance
+from domain.account import Account, Limits, Status, Type, balance
 from domain.audit import Seal
 from domain.events import EntryPosted, RawEvent
 from domain.ports import EventStore
@@ -100,15 +100,13 @@ def account(code: str = "cash", type: str = "asset", *, book_id: UUID = BOOK, **
         "code": code,
         "type": Type(type),
         "currency": "EUR",
-        "overdraft_limit": None,
-        "floor": None,
-        "ceiling": None,
         "title": "",
         "opened_on": TODAY,
         "metadata": {},
         "status": Status.OPEN,
     }
-    return Account(**{**fields, **said})
+    limits = Limits(None, *(said.pop(name, None) for name in ("overdraft_limit", "floor", "ceiling")))
+    return Account(**{**fields, "limits": (limits,), **said})
 
 
 def lines(table: str) -> list[Posting]:

@@ -349,21 +349,21 @@ def _line_json(line: Line) -> dict[str, Any]:
 
 
 def _limit(account: Account) -> str:
-    if account.overdraft_limit is None:
-        return "unlimited"
-    return showing.amount(account.overdraft_limit, account.currency)
+    limit = account.limits_at(datetime.now(UTC)).overdraft_limit
+    return "unlimited" if limit is None else showing.amount(limit, account.currency)
 
 
 def _account_json(account: Account) -> dict[str, Any]:
+    limits = account.limits_at(datetime.now(UTC))
     return {
         "id": ids.show(ids.ACCOUNT, account.id),
         "code": account.code,
         "type": account.type.value,
         "currency": account.currency,
         "status": account.status.value,
-        "overdraft_limit": account.overdraft_limit,
-        "floor": account.floor,
-        "ceiling": account.ceiling,
+        "overdraft_limit": limits.overdraft_limit,
+        "floor": limits.floor,
+        "ceiling": limits.ceiling,
         "opened_on": account.opened_on.isoformat(),
         "title": account.title,
         "metadata": account.metadata,

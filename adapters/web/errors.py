@@ -1,9 +1,11 @@
 """The one file that knows both what Daybook refuses and HTTP."""
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,7 +14,8 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ExceptionHandler
 
 from adapters.web.problem import BadRequest, problem
-from commands.api.asking import NoSuchId
+from commands.api.asking import NoSuchId, instant
+from commands.desk import Outcome
 from domain import errors, ids
 from domain.errors import Refusal
 from projections.api.answering import ReadModelBehind
@@ -21,6 +24,7 @@ STATUS: Final[dict[type[Refusal], int]] = {
     errors.BookNotFound: 404,
     errors.AccountNotFound: 404,
     errors.EntryNotFound: 404,
+    errors.HoldNotFound: 404,
     errors.BookCodeTaken: 409,
     errors.AccountCodeTaken: 409,
     errors.AccountIsFrozen: 409,
@@ -29,7 +33,20 @@ STATUS: Final[dict[type[Refusal], int]] = {
     errors.AccountNotEmpty: 409,
     errors.EntryAlreadyReversed: 409,
     errors.EntryIsReversal: 409,
+    errors.HoldEnded: 409,
+    errors.HoldIsExpired: 409,
+    errors.HoldIsNotDue: 409,
+    errors.ConditionFailed: 409,
     errors.LimitsContradict: 422,
+    errors.LimitsInPast: 422,
+    errors.HoldExpiresInPast: 422,
+    errors.HoldToSameAccount: 422,
+    errors.CaptureExceedsHold: 422,
+    errors.SourcesInsufficient: 422,
+    errors.SourcesDiffer: 422,
+    errors.SplitImpossible: 422,
+    errors.ConversionTooSmall: 422,
+    errors.BatchRefused: 422,
     errors.CurrencyMismatch: 422,
     errors.EntryUnbalanced: 422,
     errors.InsufficientFunds: 422,
@@ -41,6 +58,7 @@ NOT_FOUND: Final[dict[str, type[Refusal]]] = {
     "account": errors.AccountNotFound,
     "book": errors.BookNotFound,
     "entry": errors.EntryNotFound,
+    "hold": errors.HoldNotFound,
 }
 """By the name of a path's parameter: what is answered when it is no id at all."""
 
@@ -54,19 +72,37 @@ _RETRY: Final = {"Retry-After": "1"}
 async def refused(request: Request, exc: Exception) -> Response:
     """A kept refusal: the same bytes whenever it is asked for, so with the id of the request that was first refused."""
     assert isinstance(exc, Refusal)
-    first = request.state.outcome.recorded[0].metadata if "outcome" in request.scope["state"] else None
-    return problem(
-        request.scope["state"],
-        STATUS[type(exc)],
-        exc.code,
-        _title(type(exc)),
-        transient=exc.transient,
-        request_id=first.request_id if first is not None else "",
-        **{name: _shown(name, value) for name, value in vars(exc).items()},
-    )
+    state = request.scope["state"]
+    return problem(state, STATUS[type(exc)], exc.code, _title(type(exc)), **_members(exc, state.get("outcome")))
+
+
+def _members(refusal: Refusal, outcome: Outcome | None) -> dict[str, Any]:
+    first = outcome.recorded[0].metadata if outcome is not None and outcome.recorded else None
+    return {
+        "transient": refusal.transient,
+        "request_id": first.request_id if first is not None else "",
+        **{name: _shown(name, value) for name, value in vars(refusal).items()},
+    }
+
+
+def problem_of(state: dict[str, Any], error: Exception, outcome: Outcome | None) -> dict[str, Any]:
+    """The body of the problem that a command of a batch would be answered with by itself."""
+    if isinstance(error, Refusal):
+        response = problem(
+            dict(state), STATUS[type(error)], error.code, _title(type(error)), **_members(error, outcome)
+        )
+    else:
+        handler = exception_handlers.get(type(error))
+        response = handler.answer(dict(state), error) if isinstance(handler, _Other) else internal(dict(state))
+    body: dict[str, Any] = orjson.loads(response.body)
+    return body
 
 
 def _shown(field: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_shown(field.removesuffix("s"), one) for one in value]
+    if isinstance(value, datetime):
+        return instant(value)
     if not isinstance(value, UUID):
         return value
     prefix = next(prefix for name, prefix in ids.PREFIX_OF_FIELD.items() if field.endswith(name))
@@ -147,8 +183,11 @@ class _Other:
         self._detail = detail
 
     async def __call__(self, request: Request, exc: Exception) -> Response:
+        return self.answer(request.scope["state"], exc)
+
+    def answer(self, state: dict[str, Any], exc: Exception) -> Response:
         return problem(
-            request.scope["state"],
+            state,
             self._status,
             self._code,
             _title(type(exc)),

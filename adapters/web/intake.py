@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adapters.web.errors import problem_of
 from adapters.web.problem import BadRequest
 from adapters.web.strict_json import read_object
 
@@ -44,12 +45,16 @@ class Intake:
         }
         _must_be_json(headers)
         state["body"] = read_object(body)
+        state["problem_of"] = problem_of
 
         async def answer(message: Message) -> None:
             outcome = state.get("outcome")
             if outcome is not None and message["type"] == "http.response.start":
                 out = MutableHeaders(scope=message)
-                out["Daybook-Position"] = str(outcome.position)
+                if state["dry"]:
+                    out["Daybook-Dry-Run"] = "true"
+                else:
+                    out["Daybook-Position"] = str(outcome.position)
                 if outcome.replayed:
                     out["Idempotency-Replayed"] = "true"
             await send(message)

@@ -2,6 +2,6 @@
 
 from starlette.routing import Route
 
-from commands.api import account, book, journal
+from commands.api import account, batch, book, hold, journal
 
-routes: list[Route] = [*book.routes, *account.routes, *journal.routes]
+routes: list[Route] = [*book.routes, *account.routes, *journal.routes, *hold.routes, *batch.routes]

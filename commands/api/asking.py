@@ -10,10 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from msgspec.structs import replace
 from pydantic_core import InitErrorDetails, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from commands.batch import PostBatch, ask_batch
 from commands.command import Command, ask
 from commands.desk import Outcome
 from domain import ids
@@ -51,11 +53,22 @@ async def asked(request: Request, model: type[Command], named: Mapping[str, UUID
     state = request.state
     state.command = model.kind
     command = _understood(model, state.body, named or {})
-    state.outcome = outcome = await state.desk.submit(ask(command, **state.context))
+    put = ask_batch(command, **state.context) if isinstance(command, PostBatch) else ask(command, **state.context)
+    state.dry = _dry(request)
+    state.outcome = outcome = await state.desk.submit(replace(put, dry=state.dry))
     if outcome.refusal is not None:
         raise outcome.refusal
     assert isinstance(outcome, Outcome)
     return outcome
+
+
+def _dry(request: Request) -> bool:
+    """Whether the command is only to be tried: decided as it would be now, answered, and forgotten."""
+    said = request.query_params.get("dry_run", "false")
+    if said not in ("true", "false"):
+        fault = InitErrorDetails(type="bool_parsing", loc=("dry_run",), input=said)
+        raise ValidationError.from_exception_data("query", [fault])
+    return said == "true"
 
 
 def _understood(model: type[Command], body: Mapping[str, Any], named: Mapping[str, UUID]) -> Command:

@@ -32,6 +32,8 @@ def entry(outcome: Outcome) -> dict[str, Any]:
         "metadata": posted.metadata,
         "postings": [_posting(posting) for posting in posted.postings],
         "reverses": None if posted.reverses is None else ids.show(ids.ENTRY, posted.reverses),
+        "captures": None if posted.captures is None else ids.show(ids.HOLD, posted.captures),
+        "recipe": posted.recipe,
     }
 
 

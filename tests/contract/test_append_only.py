@@ -98,10 +98,10 @@ def write(store: PostgresEventStore, *, events: int = 1) -> list[UUID]:
     with store.writing() as writing:
         ledger = Ledger()
         ledger.applied = writing.head.position
-        draft = Draft(ledger, writing.head)
+        draft = Draft(ledger, writing.head.next_at)
         streams = [uuid.uuid4() for _ in range(events)]
         draft.append([(stream, 1, BookOpened(code="x")) for stream in streams], Metadata(actor="ann"))
-        writing.append(draft.batch())
+        writing.append(draft.batch(writing.head))
     return streams
 
 

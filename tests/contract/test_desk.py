@@ -429,10 +429,10 @@ def from_the_future(store: EventStore, code: str) -> None:
     with store.writing() as writing:
         ledger = Ledger()
         ledger.applied = writing.head.position
-        draft = Draft(ledger, writing.head)
+        draft = Draft(ledger, writing.head.next_at)
         draft.append([(ids.account_id(BOOK, code), 2, AccountFrozen())], Metadata(actor="newer"))
-        draft.events = [replace(event, name="account.limits_changed.v1") for event in draft.events]
-        writing.append(draft.batch())
+        draft.events = [replace(event, name="account.hibernated.v1") for event in draft.events]
+        writing.append(draft.batch(writing.head))
 
 
 class Switched:

@@ -64,9 +64,9 @@ def drafted(writing: Writing, decided: Decided, command_id: UUID | None = None, 
     accounts = [line.account_id for _, _, event in decided if isinstance(event, EntryPosted) for line in event.postings]
     ledger.totals.update(dict.fromkeys(accounts, ZERO))
     ledger.totals.update(writing.totals(accounts))
-    draft = Draft(ledger, head)
+    draft = Draft(ledger, head.next_at)
     draft.append(decided, META, command_id)
-    return draft.batch()
+    return draft.batch(head)
 
 
 def append(store: EventStore, decided: Decided, command_id: UUID | None = None) -> Batch:

@@ -24,7 +24,7 @@ from domain.errors import (
 from domain.events import AccountClosed, AccountFrozen, AccountOpened, AccountUnfrozen
 from domain.money import TOTAL_MAX
 from domain.posting import ZERO, Side, Totals
-from tests.support import BOOK, TODAY, account, given
+from tests.support import BOOK, NOW, TODAY, account, given
 
 MAIN = Book(BOOK, "main", "", {})
 
@@ -194,9 +194,9 @@ class TestBalance:
         """
         An overdraft of 10 and a floor of -3: the balance goes down to -3.
         """
-        assert account(overdraft_limit=10, floor=-3).lowest == ("floor", -3, -3)
-        assert account(overdraft_limit=2, floor=-3).lowest == ("overdraft_limit", 2, -2)
-        assert account().lowest is None
+        assert account(overdraft_limit=10, floor=-3).limits_at(NOW).lowest == ("floor", -3, -3)
+        assert account(overdraft_limit=2, floor=-3).limits_at(NOW).lowest == ("overdraft_limit", 2, -2)
+        assert account().limits_at(NOW).lowest is None
 
 
 LIMITS = [
@@ -234,7 +234,7 @@ def test_limits(row: str) -> None:
     known = given(f"it | {type} | 0 | 0 | {limits}").account("it")
 
     try:
-        must_allow(known, before, after)
+        must_allow(known, before, after, NOW)
     except InsufficientFunds as no:
         assert no.limit == refused
         assert no.requested == int(was) - int(becomes) > no.available
@@ -256,9 +256,9 @@ def test_says_how_much_could_be_taken_or_added() -> None:
     A refusal lets its reader make the request that would have been accepted.
     """
     with pytest.raises(InsufficientFunds) as short:
-        must_allow(account(overdraft_limit=5), at("asset", 10), at("asset", -6))
+        must_allow(account(overdraft_limit=5), at("asset", 10), at("asset", -6), NOW)
     with pytest.raises(CeilingExceeded) as full:
-        must_allow(account(ceiling=20), at("asset", 10), at("asset", 21))
+        must_allow(account(ceiling=20), at("asset", 10), at("asset", 21), NOW)
 
     assert (short.value.requested, short.value.available, short.value.limit_value) == (16, 15, 5)
     assert (full.value.requested, full.value.room, full.value.ceiling) == (11, 10, 20)
@@ -270,11 +270,11 @@ def test_funds_that_are_held_cannot_be_spent() -> None:
     """
     pending_out, pending_in = Totals(2, 100, 0, 0, 80), Totals(2, 100, 0, 80, 0)
 
-    must_allow(account(overdraft_limit=0), pending_out, pending_out.after(Side.CREDIT, 20))
+    must_allow(account(overdraft_limit=0), pending_out, pending_out.after(Side.CREDIT, 20), NOW)
     with pytest.raises(InsufficientFunds):
-        must_allow(account(overdraft_limit=0), pending_out, pending_out.after(Side.CREDIT, 21))
+        must_allow(account(overdraft_limit=0), pending_out, pending_out.after(Side.CREDIT, 21), NOW)
     with pytest.raises(CeilingExceeded):
-        must_allow(account(ceiling=185), pending_in, pending_in.after(Side.DEBIT, 6))
+        must_allow(account(ceiling=185), pending_in, pending_in.after(Side.DEBIT, 6), NOW)
 
 
 @pytest.mark.parametrize("side", Side)
@@ -284,9 +284,9 @@ def test_totals_fit_into_63_bits(side: Side) -> None:
     """
     full = ZERO.after(side, TOTAL_MAX)
 
-    must_allow(account(), ZERO, full)
+    must_allow(account(), ZERO, full, NOW)
     with pytest.raises(TotalTooLarge):
-        must_allow(account(), full, full.after(side, 1))
+        must_allow(account(), full, full.after(side, 1), NOW)
 
 
 def refused(ask: Any) -> type[Refusal] | None:

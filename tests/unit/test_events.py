@@ -59,7 +59,7 @@ def test_names_are_of_one_form() -> None:
 @pytest.mark.parametrize(
     ("name", "payload"),
     [
-        ("account.limits_changed.v1", b'{"floor":5}'),
+        ("account.hibernated.v1", b'{"floor":5}'),
         ("account.frozen.v2", b'{"reason":""}'),
         ("account.frozen.v1", b'{"reason":"","until":"2026-02-01"}'),
         ("domain.events:AccountFrozen", b"{}"),

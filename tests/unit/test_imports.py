@@ -211,7 +211,7 @@ def test_an_entry() -> None:
     assert key == "import:r-1"
     assert isinstance(command, PostEntry)
     assert command.value_date == date(2026, 1, 31)
-    assert [(p.account, p.side.value, p.amount, p.currency) for p in command.postings] == [
+    assert [(p.account, p.side.value, p.amount, p.currency) for p in command.postings or ()] == [
         ("cash", "debit", 1050, "EUR"),
         ("sales", "credit", 1050, "EUR"),
     ]
@@ -236,7 +236,12 @@ def test_an_entry_of_postings() -> None:
     _, command = rows.entry(row, book="main")
 
     assert isinstance(command, PostEntry)
-    assert [(p.amount, p.currency) for p in command.postings] == [(1200, "EUR"), (1200, "EUR"), (5, "JPY"), (5, "JPY")]
+    assert [(p.amount, p.currency) for p in command.postings or ()] == [
+        (1200, "EUR"),
+        (1200, "EUR"),
+        (5, "JPY"),
+        (5, "JPY"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from domain.errors import (
 from domain.events import EntryPosted
 from domain.journal import Entry
 from domain.money import TOTAL_MAX
-from tests.support import BOOK, TODAY, Scene, account, given, lines
+from tests.support import BOOK, NOW, TODAY, Scene, account, given, lines
 
 BANK = """
     cash      | asset     | 100 |   0 | overdraft_limit=0
@@ -39,7 +39,7 @@ ENTRY, REVERSAL = UUID(int=1), UUID(int=2)
 
 def post(scene: Scene, table: str, **said: Any) -> EntryPosted:
     fields: dict[str, Any] = {"book_id": BOOK, "value_date": TODAY, "description": "", "reference": "", "metadata": {}}
-    return journal.post(scene.accounts, scene.totals, postings=lines(table), **{**fields, **said})
+    return journal.post(scene.accounts, scene.totals, postings=lines(table), now=NOW, **{**fields, **said})
 
 
 def reverse(scene: Scene, entry: Entry) -> EntryPosted:
@@ -49,6 +49,7 @@ def reverse(scene: Scene, entry: Entry) -> EntryPosted:
         scene.totals,
         reversal_id=REVERSAL,
         value_date=TODAY,
+        now=NOW,
         description="undo",
         metadata={"why": "error"},
     )

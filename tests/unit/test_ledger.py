@@ -53,7 +53,7 @@ def head(ledger: Ledger) -> Head:
 
 def with_events(*events: tuple[UUID, int, Event]) -> Ledger:
     ledger = Ledger()
-    draft = Draft(ledger, head(ledger))
+    draft = Draft(ledger, NOW)
     draft.append(events, META)
     draft.keep()
     return ledger
@@ -104,7 +104,7 @@ def test_entries_are_followed_where_they_are_known() -> None:
     An entry that was looked up becomes a reversed one.
     """
     ledger = with_events(*SOME)
-    draft = Draft(ledger, head(ledger))
+    draft = Draft(ledger, NOW)
     draft.entries[ENTRY] = None
     entry = posted("cash | 30 | \n deposits | | 30")
 
@@ -118,14 +118,14 @@ def test_a_draft_numbers_what_it_appends() -> None:
     Positions go on from the head, posting numbers from the account, and each event is stored as it was decided.
     """
     ledger = with_events(*SOME)
-    draft = Draft(ledger, head(ledger))
+    draft = Draft(ledger, NOW)
 
     first = draft.append(
         [(REVERSAL, 1, posted("cash | | 10 \n deposits | 10 | \n cash | 4 | \n deposits | | 4"))], META
     )
     second = draft.append([(CASH, 3, AccountClosed())], META, UUID(int=9))
 
-    batch = draft.batch()
+    batch = draft.batch(head(ledger))
     assert [recorded(raw) for raw in batch.events] == [*first, *second]
     assert [event.position for event in batch.events] == [6, 7]
     assert [event.command_id for event in batch.events] == [None, UUID(int=9)]
@@ -143,7 +143,7 @@ def test_only_the_first_event_of_a_command_is_marked_with_it() -> None:
     """
     A command has one first event by which it is found again.
     """
-    draft = Draft(Ledger(), head(Ledger()))
+    draft = Draft(Ledger(), NOW)
 
     both = draft.append([(BOOK, 1, BookOpened(code="main")), (CASH, 1, opening("cash", "asset"))], META, UUID(int=9))
 
@@ -156,7 +156,7 @@ def test_a_draft_that_is_not_kept_leaves_no_trace() -> None:
     """
     ledger = with_events(*SOME)
     before = (dict(ledger.books), dict(ledger.accounts), dict(ledger.totals), ledger.applied)
-    draft = Draft(ledger, head(ledger))
+    draft = Draft(ledger, NOW)
 
     draft.append([(REVERSAL, 1, posted("cash | | 30 \n deposits | 30 |")), (CASH, 3, AccountClosed())], META)
 
@@ -192,7 +192,10 @@ def test_time_never_goes_back() -> None:
 
 def test_a_draft_needs_a_ledger_at_the_head() -> None:
     """
-    Nothing is decided on a ledger that has not caught up.
+    What was decided on a ledger that has not caught up is no batch.
     """
+    draft = Draft(with_events(*SOME), NOW)
+    draft.append([(ids.book_id("late"), 1, BookOpened(code="late"))], Metadata(actor="ann"))
+
     with pytest.raises(AssertionError):
-        Draft(with_events(*SOME), Head(6, NOW, GENESIS, NOW))
+        draft.batch(Head(len(SOME) + 1, NOW, GENESIS, NOW))

@@ -1,7 +1,7 @@
 """Postings: what they add up to, and the rows the ledger keeps of them."""
 
 from domain import ids
-from domain.posting import ZERO, Side, Totals, rows, sums
+from domain.posting import ZERO, Side, Totals, posted, rows, sums
 from tests.support import BOOK, TODAY, lines
 
 ENTRY = """
@@ -29,7 +29,7 @@ def test_rows_run_on_from_the_totals_before() -> None:
     cash, deposits = ids.account_id(BOOK, "cash"), ids.account_id(BOOK, "deposits")
     totals = {cash: Totals(7, 100, 50, 1, 2)}
 
-    written = list(rows(lines(ENTRY), position=40, value_date=TODAY, totals=totals))
+    written = list(rows(posted(lines(ENTRY)), position=40, value_date=TODAY, totals=totals))
 
     assert [row.totals for row in written if row.account_id == cash] == [
         Totals(8, 130, 50, 1, 2),

@@ -1,0 +1,69 @@
+"""POST /v1/batches: many commands in one body, with an answer to each."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from commands.account import ChangeLimits, CloseAccount, FreezeAccount, OpenAccount, UnfreezeAccount
+from commands.api.account import account
+from commands.api.asking import asked, changed
+from commands.api.book import book
+from commands.api.hold import hold
+from commands.api.journal import entry
+from commands.batch import PostBatch
+from commands.book import OpenBook
+from commands.command import Command
+from commands.desk import Answer, Outcome
+from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
+from commands.journal import PostEntry, ReverseEntry
+
+_Resource = Callable[[Outcome], dict[str, Any]]
+
+ANSWERS: Final[dict[type[Command], tuple[int, _Resource]]] = {
+    OpenBook: (201, book),
+    OpenAccount: (201, account),
+    FreezeAccount: (200, account),
+    UnfreezeAccount: (200, account),
+    ChangeLimits: (200, account),
+    CloseAccount: (200, account),
+    PostEntry: (201, entry),
+    ReverseEntry: (201, entry),
+    PlaceHold: (201, hold),
+    IncreaseHold: (200, hold),
+    CaptureHold: (201, entry),
+    VoidHold: (200, hold),
+    ExpireHold: (200, hold),
+}
+"""What each command is answered with by itself: the status, and the resource."""
+
+
+async def post_batch(request: Request) -> Response:
+    """The commands' answers in order, each with the status it would have by itself."""
+    outcome = await asked(request, PostBatch)
+    batch = PostBatch.model_validate(request.state.body)
+    answers = [
+        _answered(request, type(item.arguments), answer)
+        for item, answer in zip(batch.commands, outcome.items, strict=True)
+    ]
+    return changed({"object": "batch", "mode": batch.mode, "position": outcome.position, "answers": answers})
+
+
+def _answered(request: Request, model: type[Command], answer: Answer) -> dict[str, Any]:
+    if isinstance(answer, Exception):
+        return _problem(request, answer, None)
+    if answer.refusal is not None:
+        return {**_problem(request, answer.refusal, answer), "replayed": answer.replayed}
+    status, resource = ANSWERS[model]
+    return {"status": status, "replayed": answer.replayed, "body": resource(answer)}
+
+
+def _problem(request: Request, error: Exception, outcome: Outcome | None) -> dict[str, Any]:
+    """The problem that this would be answered with by itself, as the composition root has it."""
+    body: dict[str, Any] = request.state.problem_of(request.scope["state"], error, outcome)
+    return {"status": body["status"], "body": body}
+
+
+routes = [Route("/v1/batches", post_batch, methods=["POST"])]
