@@ -321,7 +321,12 @@ class BatchRefused(Refusal):
     refusal: str
     """Its own code."""
     because: dict[str, Any]
-    """Its own fields."""
+    """Its own fields, as they are stored."""
+
+    @property
+    def cause(self) -> Refusal:
+        """The refusal of that command."""
+        return refusal_from(self.refusal, self.because)
 
 
 REFUSALS: dict[str, type[Refusal]] = {cls.code: cls for cls in Refusal.__subclasses__()}

@@ -79,6 +79,12 @@ def transfer(debit: str, credit: str, amount: int, currency: str = "EUR", **said
     return {"book": "main", "postings": postings, **said}
 
 
+def hold(account: str, destination: str, amount: int, currency: str = "EUR", **said: Any) -> dict[str, Any]:
+    """The body of a hold in book `main`."""
+    given = {"book": "main", "account": account, "destination": destination, "amount": amount, "currency": currency}
+    return {**given, **said}
+
+
 def head(dsn: str) -> int:
     """The log's last position."""
     with psycopg.connect(dsn) as connection:

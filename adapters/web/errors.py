@@ -79,10 +79,20 @@ async def refused(request: Request, exc: Exception) -> Response:
 def _members(refusal: Refusal, outcome: Outcome | None) -> dict[str, Any]:
     first = outcome.recorded[0].metadata if outcome is not None and outcome.recorded else None
     return {
-        "transient": refusal.transient,
+        "transient": _cause(refusal).transient,
         "request_id": first.request_id if first is not None else "",
-        **{name: _shown(name, value) for name, value in vars(refusal).items()},
+        **_told(refusal),
     }
+
+
+def _cause(refusal: Refusal) -> Refusal:
+    """Of an atomic batch, the refusal of its command: whether another attempt may succeed depends on that."""
+    return refusal.cause if isinstance(refusal, errors.BatchRefused) else refusal
+
+
+def _told(refusal: Refusal) -> dict[str, Any]:
+    shown = {name: _shown(name, value) for name, value in vars(refusal).items()}
+    return {**shown, "because": _told(refusal.cause)} if isinstance(refusal, errors.BatchRefused) else shown
 
 
 def problem_of(state: dict[str, Any], error: Exception, outcome: Outcome | None) -> dict[str, Any]:

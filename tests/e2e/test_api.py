@@ -83,6 +83,7 @@ def test_opens_an_account(api: Caller) -> None:
         "id": account["id"],
         "book_id": book["id"],
         "normal_side": "credit",
+        "limits_to_come": [],
         "status": "open",
         "version": 1,
         "position": 2,

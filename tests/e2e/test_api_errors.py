@@ -1,6 +1,7 @@
 """Every no over HTTP: its status, its code, and what it tells."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -9,10 +10,11 @@ from structlog.testing import capture_logs
 
 from adapters.web.errors import STATUS
 from commands.api import book as book_api
+from commands.api.asking import instant
 from commands.book import OpenBook
 from domain.errors import REFUSALS
 from domain.money import AMOUNT_MAX
-from tests.serving import Caller, head, serving, transfer
+from tests.serving import Caller, head, hold, serving, transfer, until
 
 NOWHERE = "00000000000000000000000000"
 
@@ -151,6 +153,38 @@ def test_every_refusal(api: Caller) -> None:
             {},
             {"code": "entry_is_reversal", "entry_id": reversal["id"]},
         ),
+        *refused_holds(api, cash),
+        *refused_entries(api, {"cash": cash, "poor": poor, "usd": rich_id(api, "usd")}),
+        (
+            f"/v1/accounts/{poor}/limits",
+            {"overdraft_limit": 0, "effective_at": "2020-01-01T01:00:00+01:00"},
+            {"code": "limits_in_past", "account_id": poor, "effective_at": "2020-01-01T00:00:00.000000Z"},
+        ),
+        (
+            "/v1/batches",
+            {
+                "book": "main",
+                "mode": "atomic",
+                "commands": [
+                    {"command": "open_book", "arguments": {"code": "third"}},
+                    {"command": "post_entry", "arguments": transfer("cash", "poor", 7)},
+                ],
+            },
+            {
+                "code": "batch_refused",
+                "index": 1,
+                "refusal": "insufficient_funds",
+                "because": {
+                    "account_id": poor,
+                    "currency": "EUR",
+                    "requested": 7,
+                    "available": 0,
+                    "limit": "overdraft_limit",
+                    "limit_value": 0,
+                },
+                "transient": True,
+            },
+        ),
     ]
     for path, body, expected in cases:
         response = api.ask(path, body)
@@ -160,6 +194,95 @@ def test_every_refusal(api: Caller) -> None:
         assert response.status_code == STATUS[REFUSALS[expected["code"]]]
         assert int(response.headers["daybook-position"]) > rich["position"]
     assert {expected["code"] for _, _, expected in cases} == set(REFUSALS)
+
+
+def refused_holds(api: Caller, cash: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Each refusal about holds, on holds that are made here."""
+    now = datetime.now(UTC)
+    soon, late = instant(now + timedelta(seconds=0.5)), instant(now + timedelta(days=1))
+    ended, short, open_ = (
+        api.done("/v1/holds", hold("cash", "xopen", 5, expires_at=at))["id"] for at in (None, soon, late)
+    )
+    api.done(f"/v1/holds/{ended}/capture")
+    until(lambda: datetime.now(UTC) > now + timedelta(seconds=0.6))
+    return [
+        (f"/v1/holds/hold_{NOWHERE}/void", {}, {"code": "hold_not_found", "hold_id": f"hold_{NOWHERE}"}),
+        (f"/v1/holds/{ended}/void", {}, {"code": "hold_ended", "hold_id": ended, "ended": "captured"}),
+        (f"/v1/holds/{short}/capture", {}, {"code": "hold_expired", "hold_id": short, "expires_at": soon}),
+        (
+            f"/v1/holds/{open_}/expire",
+            {},
+            {"code": "hold_not_due", "hold_id": open_, "expires_at": late, "transient": True},
+        ),
+        (
+            "/v1/holds",
+            hold("cash", "xopen", 5, expires_at="2020-01-01T01:00:00+01:00"),
+            {"code": "hold_expires_in_past", "expires_at": "2020-01-01T00:00:00.000000Z"},
+        ),
+        ("/v1/holds", hold("cash", "cash", 5), {"code": "hold_to_same_account", "account_id": cash}),
+        (
+            f"/v1/holds/{open_}/capture",
+            {"amount": 6},
+            {"code": "capture_exceeds_hold", "hold_id": open_, "currency": "EUR", "requested": 6, "remaining": 5},
+        ),
+    ]
+
+
+def refused_entries(api: Caller, ids: dict[str, str]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Each refusal about conditions, splits and exchanges."""
+    api.account("debt", "liability")
+    debt = rich_id(api, "debt")
+
+    def split(amount: int, sources: list[str], *fixed: int) -> dict[str, Any]:
+        destinations = [{"account": "xopen", "amount": each} for each in fixed]
+        return {
+            "book": "main",
+            "split": {
+                "amount": amount,
+                "currency": "EUR",
+                "sources": [{"account": source} for source in sources],
+                "destinations": destinations,
+            },
+        }
+
+    conditional = transfer("cash", "xopen", 1)
+    conditional["postings"][0]["if_version"] = 0
+    exchange = {
+        "source": {"account": "cash", "position_account": "xopen"},
+        "destination": {"account": "usd", "position_account": "usd"},
+        "amount": 1,
+        "rate": "0.4",
+    }
+    path = "/v1/journal-entries"
+    return [
+        (
+            path,
+            conditional,
+            {
+                "code": "condition_failed",
+                "account_id": ids["cash"],
+                "condition": "if_version",
+                "expected": 0,
+                "transient": True,
+            },
+        ),
+        (
+            path,
+            split(5, ["poor"], 5),
+            {"code": "sources_insufficient", "currency": "EUR", "requested": 5, "available": 0, "transient": True},
+        ),
+        (path, split(5, ["cash", "debt"], 5), {"code": "sources_differ", "account_ids": [ids["cash"], debt]}),
+        (
+            path,
+            split(5, ["cash"], 3, 1),
+            {"code": "split_impossible", "currency": "EUR", "amount": 5, "assigned": 4},
+        ),
+        (
+            path,
+            {"book": "main", "exchange": exchange},
+            {"code": "conversion_too_small", "currency": "EUR", "amount": 1, "rate": "0.4"},
+        ),
+    ]
 
 
 def rich_id(api: Caller, code: str) -> str:
