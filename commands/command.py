@@ -13,7 +13,16 @@ from uuid import UUID
 
 import orjson
 from msgspec import Struct
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from domain import ids
 from domain.events import Event, Metadata
@@ -65,9 +74,13 @@ def _typeid(prefix: str) -> BeforeValidator:
     return BeforeValidator(lambda value: ids.parse(prefix, value) if isinstance(value, str) else value)
 
 
-AccountId = Annotated[UUID, _typeid(ids.ACCOUNT)]
-EntryId = Annotated[UUID, _typeid(ids.ENTRY)]
-HoldId = Annotated[UUID, _typeid(ids.HOLD)]
+def _shown(prefix: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"})
+
+
+AccountId = Annotated[UUID, _typeid(ids.ACCOUNT), _shown(ids.ACCOUNT)]
+EntryId = Annotated[UUID, _typeid(ids.ENTRY), _shown(ids.ENTRY)]
+HoldId = Annotated[UUID, _typeid(ids.HOLD), _shown(ids.HOLD)]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(_plain)]
 MetadataMap = Annotated[dict[MetadataKey, Text], Field(max_length=50)]
 
