@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from adapters.cli import asking, demo, importing, serving, verifying
+from adapters.cli import asking, demo, exporting, importing, serving, verifying
 from adapters.cli.failing import FAILED, Failed, Terminated
 from adapters.embedded_postgres import EmbeddedPostgresError
 from adapters.postgres.migrate import MigrationError
@@ -48,6 +48,7 @@ app.command()(serving.serve)
 app.command()(serving.project)
 app.command()(serving.migrate)
 app.command("import")(importing.import_)
+app.command()(exporting.export)
 app.command()(asking.accounts)
 app.command()(asking.balance)
 app.command()(asking.entry)

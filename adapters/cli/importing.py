@@ -12,6 +12,7 @@ import typer
 
 from adapters.cli import showing
 from adapters.cli.database import database, say
+from adapters.cli.exporting import import_events
 from adapters.cli.failing import NO, Failed
 from adapters.cli.settings import DatabaseUrl, Home
 from adapters.imports import rows
@@ -31,6 +32,9 @@ def import_(
         Path | None, typer.Option("--accounts", metavar="FILE", help="Accounts to open, before any entry.")
     ] = None,
     journal: Annotated[Path | None, typer.Option("--journal", metavar="FILE", help="Entries to post.")] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", metavar="FILE", help="A whole log, from daybook export, by itself.")
+    ] = None,
     book: Annotated[str, typer.Option("--book", help="The book; it is opened if there is none of that code.")] = "main",
     rejects: Annotated[
         Path | None,
@@ -81,6 +85,9 @@ def import_(
     which and why (file,line,code,reason,row). Importing again asks anew for
     the rows that the ledger refused.
 
+    --events makes the log of daybook export again in an empty store, equal to
+    the byte: positions, times and seals; killed, the same command goes on.
+
     Exit codes:
 
       0  all rows are booked
@@ -92,6 +99,11 @@ def import_(
       daybook import --accounts accounts.csv --journal journal.csv
       daybook import --journal 2026-02.jsonl --book shop
     """
+    if events is not None:
+        if accounts is not None or journal is not None:
+            raise Failed("--events goes by itself")
+        import_events(events, database_url, home)
+        return
     if accounts is None and journal is None:
         raise Failed("nothing to import: say --accounts FILE, --journal FILE or both")
     try:
