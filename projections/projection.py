@@ -5,8 +5,10 @@ of a batch at once, and the changes of a batch apply in the order of `CHANGES`: 
 out the same.
 """
 
+import inspect
 from collections.abc import Iterator
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final, Protocol
 
@@ -31,7 +33,7 @@ class Projection(Protocol):
 
     @property
     def VERSION(self) -> int:
-        """Grows when the tables must be built anew, because of what `project` yields or what the SQL does with it."""
+        """Grows when readers of the tables change with them; what else changes in the code is in `digest`."""
 
     @property
     def CHANGES(self) -> tuple[str, ...]:
@@ -42,8 +44,18 @@ class Projection(Protocol):
 
 
 def tracked_as(projection: Projection) -> str:
-    """The name under which its progress is kept: another version begins at the log's beginning."""
+    """The name under which the progress of its live tables is kept, and readers of this version ask for it."""
     return f"{projection.NAME}.v{projection.VERSION}"
+
+
+def digest(projection: Projection) -> str:
+    """Of all that its tables come from: its module's source, its SQL and its tables' definitions.
+
+    What it takes from other modules is not in it: for that there is `VERSION`.
+    """
+    source = inspect.getsource(inspect.getmodule(projection.project) or type(projection))
+    text = "\0".join((source, _sql(projection.NAME), tables(projection.NAME)))
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 ROWS: Final = "rows"
@@ -53,7 +65,16 @@ ROWS: Final = "rows"
 @cache
 def statements(name: str) -> dict[str, str]:
     """The statements of `sql/<name>.sql`, by name."""
-    return parse(files("projections").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8"))
+    return parse(_sql(name))
+
+
+def tables(name: str) -> str:
+    """The definitions of a projection's tables, names without a schema."""
+    return _sql(f"{name}_tables")
+
+
+def _sql(name: str) -> str:
+    return files("projections").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
 def parse(text: str) -> dict[str, str]:

@@ -7,8 +7,10 @@ from typing import Any, Final, NamedTuple
 import psycopg
 from psycopg import Connection
 
+from adapters.postgres import builds
 from adapters.postgres.datastore import connect, first_line
 from domain.errors import Unavailable
+from projections.catalogue import ALL
 
 OLDEST_SERVER: Final = 150000
 
@@ -40,7 +42,7 @@ def available() -> list[Migration]:
 
 
 def migrate(dsn: str) -> list[str]:
-    """Bring the database up to date; safe to run from several processes at once.
+    """Bring the database up to date, empty tables for new projections with it; safe from several processes at once.
 
     Returns:
         The names of the migrations applied now.
@@ -56,7 +58,10 @@ def migrate(dsn: str) -> list[str]:
         try:
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('daybook.migrations', 0))")
-                return _migrate(connection)
+                done = _migrate(connection)
+                if connection.execute("SELECT to_regclass('daybook_read.builds')").fetchone() != (None,):
+                    builds.prepare(connection, ALL)
+                return done
         except psycopg.OperationalError as error:
             raise Unavailable(f"Postgres went away during a migration: {first_line(error)}") from error
         except psycopg.Error as error:

@@ -1,0 +1,60 @@
+CREATE TABLE books (
+    book_id   uuid PRIMARY KEY,
+    code      text COLLATE "C" NOT NULL UNIQUE,
+    title     text,
+    metadata  jsonb,
+    opened_at timestamptz NOT NULL,
+    position  bigint NOT NULL
+);
+
+CREATE TABLE accounts (
+    account_id      uuid PRIMARY KEY,
+    book_id         uuid NOT NULL,
+    code            text COLLATE "C" NOT NULL,
+    type            text NOT NULL,
+    currency        char(3) NOT NULL,
+    title           text,
+    overdraft_limit bigint,
+    floor           bigint,
+    ceiling         bigint,
+    status          text NOT NULL,
+    opened_on       date NOT NULL,
+    opened_at       timestamptz NOT NULL,
+    metadata        jsonb,
+    version         integer NOT NULL,
+    opened_position bigint NOT NULL,
+    position        bigint NOT NULL,
+    UNIQUE (book_id, code)
+);
+COMMENT ON COLUMN accounts.overdraft_limit IS 'As floor and ceiling: minor units on the normal side; NULL is no limit.';
+COMMENT ON COLUMN accounts.position IS 'Of the last event that changed the account itself; opened_position of the first.';
+
+-- An account without postings has no row.
+CREATE TABLE balances (
+    account_id      uuid PRIMARY KEY,
+    debits          bigint NOT NULL,
+    credits         bigint NOT NULL,
+    pending_debits  bigint NOT NULL,
+    pending_credits bigint NOT NULL,
+    postings        bigint NOT NULL,
+    position        bigint NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE balances IS 'Totals in minor units of the account''s currency, after its last posting.';
+
+-- Limits that are yet to take effect, or have: the ones in force are chosen when asked for.
+-- One row for the opening of each account and one for each change.
+CREATE TABLE limits (
+    account_id      uuid NOT NULL,
+    version         integer NOT NULL,
+    effective_at    timestamptz,
+    overdraft_limit bigint,
+    floor           bigint,
+    ceiling         bigint,
+    position        bigint NOT NULL,
+    PRIMARY KEY (account_id, version)
+);
+COMMENT ON COLUMN limits.effective_at IS 'NULL: since the account was opened.';
+COMMENT ON COLUMN limits.overdraft_limit IS 'As floor and ceiling: minor units on the normal side; NULL is no limit.';
+INSERT INTO limits (account_id, version, overdraft_limit, floor, ceiling, position)
+    SELECT account_id, 1, overdraft_limit, floor, ceiling, opened_position FROM accounts;
+ALTER TABLE accounts DROP COLUMN overdraft_limit, DROP COLUMN floor, DROP COLUMN ceiling;
