@@ -14,6 +14,7 @@ from starlette.routing import Route
 from adapters.observe import logs
 from adapters.observe.handled import Handled
 from adapters.observe.metrics import Metrics
+from adapters.openapi.routes import routes as document_routes
 from adapters.postgres.datastore import connect
 from adapters.postgres.migrate import MigrationError, available
 from adapters.postgres.projecting import Projections, Status
@@ -98,6 +99,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
     routes = [
         *(Route(route.path, route.endpoint, methods=route.methods, middleware=taking) for route in command_routes),
         *read_routes,
+        *document_routes,
         *health.routes,
     ]
     templates = {route.endpoint: route.path for route in routes}

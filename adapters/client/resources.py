@@ -1,0 +1,350 @@
+"""What Daybook answers with: the one place where every resource's shape is written down.
+
+The OpenAPI document is made from these, and a test holds real answers against them. Amounts are whole numbers of minor
+units of the currency beside them; times are UTC. Reading takes no offence at fields that a newer Daybook adds.
+"""
+
+from datetime import date, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from msgspec import Meta, Struct
+
+
+def _typeid(kind: str) -> Meta:
+    return Meta(pattern=f"^{kind}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$")
+
+
+AccountId = Annotated[str, _typeid("acc")]
+BookId = Annotated[str, _typeid("book")]
+EntryId = Annotated[str, _typeid("je")]
+HoldId = Annotated[str, _typeid("hold")]
+Position = Annotated[int, Meta(ge=0, description="A place in the log.")]
+Minor = Annotated[int, Meta(description="In minor units.")]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217.")]
+Side = Literal["debit", "credit"]
+AccountType = Literal["asset", "liability", "equity", "revenue", "expense"]
+AccountStatus = Literal["open", "frozen", "closed"]
+HoldStatus = Literal["held", "captured", "voided", "expired"]
+
+
+class Resource(Struct, frozen=True, kw_only=True):
+    """Of everything that is answered."""
+
+
+class _Book(Resource, frozen=True, kw_only=True):
+    object: Literal["book"]
+    id: BookId
+    code: str
+    title: str
+    metadata: dict[str, str]
+
+
+class OpenedBook(_Book, frozen=True, kw_only=True):
+    """A book, as it was opened."""
+
+    recorded_at: datetime
+    position: Position
+
+
+class Book(_Book, frozen=True, kw_only=True):
+    """A book: accounts and entries that belong together."""
+
+    opened_at: datetime
+
+
+class LimitsToCome(Struct, frozen=True, kw_only=True):
+    """Limits that take effect at a time to come; null is no limit."""
+
+    effective_at: datetime
+    overdraft_limit: Minor | None
+    floor: Minor | None
+    ceiling: Minor | None
+
+
+class _Account(Resource, frozen=True, kw_only=True):
+    object: Literal["account"]
+    id: AccountId
+    book_id: BookId
+    code: str
+    type: AccountType
+    currency: Currency
+    overdraft_limit: Minor | None
+    floor: Minor | None
+    ceiling: Minor | None
+    title: str
+    opened_on: date
+    metadata: dict[str, str]
+    status: AccountStatus
+    version: int
+    limits_to_come: list[LimitsToCome]
+
+
+class ChangedAccount(_Account, frozen=True, kw_only=True):
+    """An account as a command left it. Limits are on its normal side; null is no limit."""
+
+    normal_side: Side
+    position: Position
+
+
+class Account(_Account, frozen=True, kw_only=True):
+    """A ledger account of one currency. Limits are on its normal side; null is no limit."""
+
+    opened_at: datetime
+
+
+class PostingMade(Struct, frozen=True, kw_only=True):
+    """One account, one side, one amount."""
+
+    account_id: AccountId
+    side: Side
+    amount: Minor
+    currency: Currency
+
+
+class EntryPosting(PostingMade, frozen=True, kw_only=True):
+    """One account, one side, one amount, of a journal entry."""
+
+    account_code: str
+
+
+class _Entry(Resource, frozen=True, kw_only=True):
+    object: Literal["journal_entry"]
+    id: EntryId
+    book_id: BookId
+    value_date: date
+    recorded_at: datetime
+    position: Position
+    description: str
+    reference: str
+    metadata: dict[str, str]
+    reverses: EntryId | None
+    captures: HoldId | None
+    recipe: dict[str, Any] | None
+
+
+class PostedEntry(_Entry, frozen=True, kw_only=True):
+    """A journal entry as it was posted. `recipe` is the split or exchange that its postings were worked out from."""
+
+    postings: list[PostingMade]
+
+
+class Entry(_Entry, frozen=True, kw_only=True):
+    """A journal entry: postings that balance per currency, recorded together."""
+
+    postings: list[EntryPosting]
+    reversed_by: EntryId | None
+    actor: str
+
+
+class Posting(Resource, frozen=True, kw_only=True):
+    """A posting to an account; `balance` and `available` are the account's after it, on its normal side.
+
+    A `pending` one is a hold's, its amount below zero where something is no longer set aside.
+    """
+
+    object: Literal["posting"]
+    account_id: AccountId
+    number: int
+    side: Side
+    amount: Minor
+    currency: Currency
+    balance: Minor
+    available: Minor
+    pending: bool
+    value_date: date
+    entry_id: EntryId | None
+    hold_id: HoldId | None
+    description: str
+    recorded_at: datetime
+    position: Position
+
+
+class Balance(Resource, frozen=True, kw_only=True):
+    """An account's balance at `position`: posted, and available, which is that less what is held; normal side."""
+
+    object: Literal["balance"]
+    account_id: AccountId
+    code: str
+    type: AccountType
+    currency: Currency
+    balance: Minor
+    available: Minor
+    debits: Minor
+    credits: Minor
+    pending_debits: Minor
+    pending_credits: Minor
+    position: Position
+
+
+class _Hold(Resource, frozen=True, kw_only=True):
+    object: Literal["hold"]
+    id: HoldId
+    book_id: BookId
+    account_id: AccountId
+    destination_id: AccountId
+    status: HoldStatus
+    amount: Minor
+    captured: Minor
+    remaining: Minor
+    currency: Currency
+    expires_at: datetime | None
+    description: str
+    reference: str
+    metadata: dict[str, str]
+    version: int
+    position: Position
+
+
+class ChangedHold(_Hold, frozen=True, kw_only=True):
+    """Funds set aside on `account_id` for `destination_id`, as a command left them."""
+
+
+class Hold(_Hold, frozen=True, kw_only=True):
+    """Funds set aside on `account_id` for `destination_id`; `position` is that of the last change."""
+
+    account_code: str
+    destination_code: str
+    actor: str
+    recorded_at: datetime
+
+
+class KeptRefusal(Struct, frozen=True, kw_only=True):
+    """Why a command was refused."""
+
+    command: str
+    code: str
+    details: dict[str, Any]
+
+
+class AuditRecord(Resource, frozen=True, kw_only=True):
+    """One event or refused command. `subject` is the id of what it happened to, or was to happen to."""
+
+    object: Literal["audit_record"]
+    position: Position
+    recorded_at: datetime
+    event: str
+    subject: str
+    book_id: BookId | None
+    actor: str
+    request_id: str | None
+    correlation_id: str | None
+    causation_id: str | None
+    idempotency_key: str | None
+    refusal: KeptRefusal | None
+
+
+class BatchAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one command of a batch is answered with: the status and body it would have by itself."""
+
+    status: int
+    body: dict[str, Any]
+    replayed: bool | None = None
+
+
+class Batch(Resource, frozen=True, kw_only=True):
+    """The answers to a batch's commands, in order; `position` is that of the last one that was applied."""
+
+    object: Literal["batch"]
+    mode: Literal["atomic", "independent"]
+    position: Position
+    answers: list[BatchAnswer]
+
+
+R = TypeVar("R")
+
+
+class Page(Resource, Generic[R], frozen=True, kw_only=True):
+    """A page of a list."""
+
+    object: Literal["list"]
+    data: list[R]
+    has_more: bool
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """A field that is not as it should be. Source: RFC 6901, section 3, for `field`."""
+
+    field: str
+    code: str
+    message: str
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """Why not. Source: RFC 9457.
+
+    `code` is published and never changes. `transient`: whether asking again may help: a refusal that was kept, under a
+    new Idempotency-Key; anything else, under the same. Other members are the code's own: see the catalogue of errors.
+    """
+
+    type: str
+    title: str
+    status: int
+    code: str
+    transient: bool
+    request_id: str
+    detail: str = ""
+    errors: list[Fault] = []
+
+
+class ErrorInfo(Struct, frozen=True, kw_only=True):
+    """An error code. `members` are the problem's own members, by name, with their JSON Schemas."""
+
+    code: str
+    status: int
+    kind: Literal["refusal", "request", "server"]
+    transient: bool
+    title: str
+    meaning: str
+    members: dict[str, Any]
+
+
+class ErrorCatalogue(Resource, frozen=True, kw_only=True):
+    """Every error code that Daybook answers with."""
+
+    object: Literal["error_catalogue"]
+    data: list[ErrorInfo]
+
+
+class EventInfo(Struct, frozen=True, kw_only=True):
+    """An event's stored name, what it says, the JSON Schema of its payload, and one as it is stored."""
+
+    name: str
+    description: str
+    json_schema: dict[str, Any]
+    example: dict[str, Any]
+
+
+class EventCatalogue(Resource, frozen=True, kw_only=True):
+    """Every event that Daybook stores."""
+
+    object: Literal["event_catalogue"]
+    data: list[EventInfo]
+
+
+class Liveness(Resource, frozen=True, kw_only=True):
+    """The process is up."""
+
+    status: Literal["up"]
+
+
+class DeskState(Struct, frozen=True, kw_only=True):
+    """What takes commands."""
+
+    alive: bool
+    queued: int
+
+
+class DatabaseState(Struct, frozen=True, kw_only=True):
+    """`position` is the log's head; null when the database cannot be reached."""
+
+    reachable: bool
+    position: int | None
+
+
+class ReadinessState(Resource, frozen=True, kw_only=True):
+    """Whether commands can be decided and kept, and how far the read models are."""
+
+    status: Literal["ready", "degraded", "unavailable"]
+    desk: DeskState
+    database: DatabaseState
+    projectors: list[dict[str, Any]]

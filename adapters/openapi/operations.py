@@ -1,0 +1,579 @@
+"""Every operation of the API: what validates it, what it answers, which refusals it can meet, and an example that runs.
+
+The examples, sent in this order to an empty Daybook, all succeed: ids follow from codes and Idempotency-Keys.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from msgspec import Struct
+from pydantic import BaseModel
+
+from adapters.client import resources
+from commands.account import ChangeLimits, CloseAccount, FreezeAccount, OpenAccount, UnfreezeAccount
+from commands.batch import PostBatch
+from commands.book import OpenBook
+from commands.command import Command
+from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
+from commands.journal import PostEntry, ReverseEntry
+from domain import errors, ids
+from domain.errors import Refusal
+from projections.api.accounts import AccountList, AccountRead, PostingList
+from projections.api.audit_trail import AuditList
+from projections.api.balances import BalanceList, BalanceRead
+from projections.api.books import BookList, BookRead
+from projections.api.holds import HoldList, HoldRead
+from projections.api.journal import EntryList, EntryRead
+
+Refusals = frozenset[type[Refusal]]
+
+_TAKING: Final[Refusals] = frozenset(
+    {
+        errors.AccountIsFrozen,
+        errors.AccountIsClosed,
+        errors.InsufficientFunds,
+        errors.CeilingExceeded,
+        errors.TotalTooLarge,
+    }
+)
+"""Of whatever posts to accounts or sets aside on them."""
+_POSTING: Final[Refusals] = _TAKING | {errors.AccountNotFound, errors.CurrencyMismatch}
+
+COMMANDS: Final[dict[type[Command], Refusals]] = {
+    OpenBook: frozenset({errors.BookCodeTaken}),
+    OpenAccount: frozenset({errors.BookNotFound, errors.AccountCodeTaken, errors.LimitsContradict}),
+    FreezeAccount: frozenset({errors.AccountNotFound, errors.AccountIsClosed, errors.AccountIsFrozen}),
+    UnfreezeAccount: frozenset({errors.AccountNotFound, errors.AccountIsClosed, errors.AccountIsNotFrozen}),
+    ChangeLimits: frozenset(
+        {errors.AccountNotFound, errors.AccountIsClosed, errors.LimitsContradict, errors.LimitsInPast}
+    ),
+    CloseAccount: frozenset({errors.AccountNotFound, errors.AccountIsClosed, errors.AccountNotEmpty}),
+    PostEntry: _POSTING
+    | {
+        errors.EntryUnbalanced,
+        errors.ConditionFailed,
+        errors.SourcesInsufficient,
+        errors.SourcesDiffer,
+        errors.SplitImpossible,
+        errors.ConversionTooSmall,
+    },
+    ReverseEntry: _TAKING | {errors.EntryNotFound, errors.EntryAlreadyReversed, errors.EntryIsReversal},
+    PlaceHold: _POSTING | {errors.HoldToSameAccount, errors.HoldExpiresInPast},
+    IncreaseHold: _TAKING | {errors.HoldNotFound, errors.HoldEnded, errors.HoldIsExpired},
+    CaptureHold: _TAKING | {errors.HoldNotFound, errors.HoldEnded, errors.HoldIsExpired, errors.CaptureExceedsHold},
+    VoidHold: frozenset({errors.HoldNotFound, errors.HoldEnded, errors.HoldIsExpired}),
+    ExpireHold: frozenset({errors.HoldNotFound, errors.HoldEnded, errors.HoldIsNotDue}),
+    PostBatch: frozenset({errors.BatchRefused}),
+}
+"""What each command can be refused for."""
+
+
+class Example(Struct, frozen=True, kw_only=True):
+    """One request. A command's key is its Idempotency-Key; a read without a path parameter needs no example."""
+
+    key: str = ""
+    body: Mapping[str, Any] | None = None
+    path: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One method of one path. `model` is what validates: the command, or the parameters of a read."""
+
+    id: str
+    method: str
+    path: str
+    tag: str
+    summary: str
+    answers: Any
+    status: int = 200
+    model: type[BaseModel] | None = None
+    refusals: Refusals = frozenset()
+    examples: Mapping[str, Example] = {}
+    media: str = "application/json"
+    also: Mapping[int, str] = {}
+    """Other statuses of the same shape, and what they mean."""
+    waits: bool = False
+    """Whether it is a read that may have to wait for the read models."""
+
+    @property
+    def command(self) -> type[Command] | None:
+        return self.model if self.model is not None and issubclass(self.model, Command) else None
+
+
+def _command(
+    id: str,
+    path: str,
+    model: type[Command],
+    tag: str,
+    summary: str,
+    answers: Any,
+    status: int,
+    **examples: Example,
+) -> Operation:
+    return Operation(
+        id=id,
+        method="post",
+        path=path,
+        tag=tag,
+        summary=summary,
+        model=model,
+        answers=answers,
+        status=status,
+        refusals=COMMANDS[model],
+        examples=examples,
+    )
+
+
+def _read(
+    id: str, path: str, model: type[BaseModel], tag: str, answers: Any, *refusals: type[Refusal], **examples: Example
+) -> Operation:
+    said = (model.__doc__ or "").strip().splitlines()[0]
+    return Operation(
+        id=id,
+        method="get",
+        path=path,
+        tag=tag,
+        summary=said.rstrip("."),
+        model=model,
+        answers=answers,
+        refusals=frozenset(refusals),
+        examples=examples or {"all": Example()},
+        waits=True,
+    )
+
+
+_BOOK: Final = ids.book_id("shop")
+
+
+def _account(code: str) -> str:
+    return ids.show(ids.ACCOUNT, ids.account_id(_BOOK, code))
+
+
+def _made(prefix: str, kind: str, key: str, scope: UUID = _BOOK) -> str:
+    return ids.show(prefix, ids.command_id(scope, kind, key))
+
+
+def _opening(code: str, type: str, currency: str = "EUR", **said: Any) -> Example:
+    body = {"book": "shop", "code": code, "type": type, "currency": currency, **said}
+    return Example(key=f"open-{code}", body=body)
+
+
+def _posting(account: str, side: str, amount: int, **conditions: Any) -> dict[str, Any]:
+    return {"account": account, "side": side, "amount": amount, "currency": "EUR", **conditions}
+
+
+def _hold(key: str, amount: int, **said: Any) -> Example:
+    body = {
+        "book": "shop",
+        "account": "assets:bank",
+        "destination": "expenses:goods",
+        "amount": amount,
+        "currency": "EUR",
+        **said,
+    }
+    return Example(key=key, body=body)
+
+
+_BANK: Final = {"account": _account("assets:bank")}
+_DRAWER: Final = {"account": _account("assets:drawer")}
+_SALE: Final = {"entry": _made(ids.ENTRY, "post_entry", "sale-1")}
+_SPLIT: Final = {"entry": _made(ids.ENTRY, "post_entry", "bill-1")}
+_ORDER: Final = {"hold": _made(ids.HOLD, "place_hold", "order-1")}
+_OFFER: Final = {"hold": _made(ids.HOLD, "place_hold", "order-2")}
+_SHOP: Final = Example(query={"book": "shop"})
+_UNTIL: Final = "2999-01-01T00:00:00Z"
+
+OPERATIONS: Final[list[Operation]] = [
+    _command(
+        "open_book",
+        "/v1/books",
+        OpenBook,
+        "Books",
+        "Open a book",
+        resources.OpenedBook,
+        201,
+        shop=Example(key="open-shop", body={"code": "shop", "title": "A small shop", "metadata": {"owner": "me"}}),
+    ),
+    _command(
+        "open_account",
+        "/v1/accounts",
+        OpenAccount,
+        "Accounts",
+        "Open an account",
+        resources.ChangedAccount,
+        201,
+        bank=_opening("assets:bank", "asset", title="Current account", ceiling=100_000_000),
+        drawer=_opening("assets:drawer", "asset"),
+        dollars=_opening("assets:usd", "asset", "USD"),
+        sales=_opening("revenue:sales", "revenue", overdraft_limit=None),
+        goods=_opening("expenses:goods", "expense", overdraft_limit=None),
+        tax=_opening("liabilities:tax", "liability", overdraft_limit=None),
+        position=_opening("equity:fx:eur", "equity", overdraft_limit=None),
+        dollar_position=_opening("equity:fx:usd", "equity", "USD", overdraft_limit=None),
+    ),
+    _command(
+        "post_entry",
+        "/v1/journal-entries",
+        PostEntry,
+        "Journal entries",
+        "Post a journal entry",
+        resources.PostedEntry,
+        201,
+        postings=Example(
+            key="sale-1",
+            body={
+                "book": "shop",
+                "description": "Coffee sold",
+                "reference": "till-7/0042",
+                "value_date": "2026-01-31",
+                "metadata": {"till": "7"},
+                "postings": [
+                    _posting("assets:bank", "debit", 119_00),
+                    _posting("revenue:sales", "credit", 100_00),
+                    _posting("liabilities:tax", "credit", 19_00),
+                ],
+            },
+        ),
+        condition=Example(
+            key="purchase-1",
+            body={
+                "book": "shop",
+                "description": "Only if enough is left",
+                "postings": [
+                    _posting("expenses:goods", "debit", 10_00),
+                    _posting("assets:bank", "credit", 10_00, if_available_at_least=50_00),
+                ],
+            },
+        ),
+        split=Example(
+            key="bill-1",
+            body={
+                "book": "shop",
+                "description": "A bill, shared",
+                "split": {
+                    "amount": 10_00,
+                    "currency": "EUR",
+                    "sources": [{"account": "assets:drawer", "maximum": 5_00}, {"account": "assets:bank"}],
+                    "destinations": [{"account": "liabilities:tax", "share": "1/3"}, {"account": "expenses:goods"}],
+                },
+            },
+        ),
+        exchange=Example(
+            key="exchange-1",
+            body={
+                "book": "shop",
+                "description": "Dollars bought",
+                "exchange": {
+                    "source": {"account": "assets:bank", "position_account": "equity:fx:eur"},
+                    "destination": {"account": "assets:usd", "position_account": "equity:fx:usd"},
+                    "amount": 10_00,
+                    "rate": "1.0842",
+                    "rate_source": "ECB reference rate",
+                },
+            },
+        ),
+    ),
+    _command(
+        "reverse_entry",
+        "/v1/journal-entries/{entry}/reverse",
+        ReverseEntry,
+        "Journal entries",
+        "Reverse a journal entry",
+        resources.PostedEntry,
+        201,
+        bill=Example(key="bill-1-reversed", path=_SPLIT, body={"value_date": "original", "description": "A mistake"}),
+    ),
+    _command(
+        "place_hold",
+        "/v1/holds",
+        PlaceHold,
+        "Holds",
+        "Place a hold",
+        resources.ChangedHold,
+        201,
+        order=_hold("order-1", 20_00, description="Order 1", expires_at=_UNTIL),
+        offer=_hold("order-2", 5_00, reference="order-2"),
+    ),
+    _command(
+        "increase_hold",
+        "/v1/holds/{hold}/increase",
+        IncreaseHold,
+        "Holds",
+        "Increase a hold",
+        resources.ChangedHold,
+        200,
+        more=Example(key="order-1-more", path=_ORDER, body={"amount": 5_00}),
+    ),
+    _command(
+        "capture_hold",
+        "/v1/holds/{hold}/capture",
+        CaptureHold,
+        "Holds",
+        "Capture a hold, in part or whole",
+        resources.PostedEntry,
+        201,
+        part=Example(key="order-1-shipped", path=_ORDER, body={"amount": 12_00, "description": "Shipped in part"}),
+        rest=Example(key="order-1-done", path=_ORDER, body={"amount": 8_00, "final": True}),
+    ),
+    _command(
+        "void_hold",
+        "/v1/holds/{hold}/void",
+        VoidHold,
+        "Holds",
+        "Void a hold",
+        resources.ChangedHold,
+        200,
+        canceled=Example(key="order-2-canceled", path=_OFFER, body={"reason": "Canceled"}),
+    ),
+    _command(
+        "expire_hold",
+        "/v1/holds/{hold}/expire",
+        ExpireHold,
+        "Holds",
+        "Expire a hold that is due",
+        resources.ChangedHold,
+        200,
+    ),
+    _command(
+        "freeze_account",
+        "/v1/accounts/{account}/freeze",
+        FreezeAccount,
+        "Accounts",
+        "Freeze an account",
+        resources.ChangedAccount,
+        200,
+        drawer=Example(key="freeze-drawer", path=_DRAWER, body={"reason": "The count does not agree"}),
+    ),
+    _command(
+        "unfreeze_account",
+        "/v1/accounts/{account}/unfreeze",
+        UnfreezeAccount,
+        "Accounts",
+        "Unfreeze an account",
+        resources.ChangedAccount,
+        200,
+        drawer=Example(key="unfreeze-drawer", path=_DRAWER, body={"reason": "Counted again"}),
+    ),
+    _command(
+        "change_limits",
+        "/v1/accounts/{account}/limits",
+        ChangeLimits,
+        "Accounts",
+        "Change an account's limits, now or from a time to come",
+        resources.ChangedAccount,
+        200,
+        now=Example(key="limits-1", path=_BANK, body={"overdraft_limit": 500_00, "ceiling": 200_000_000}),
+        later=Example(key="limits-2", path=_BANK, body={"overdraft_limit": 0, "effective_at": _UNTIL}),
+    ),
+    _command(
+        "close_account",
+        "/v1/accounts/{account}/close",
+        CloseAccount,
+        "Accounts",
+        "Close an account",
+        resources.ChangedAccount,
+        200,
+        drawer=Example(key="close-drawer", path=_DRAWER, body={"reason": "No longer used"}),
+    ),
+    _command(
+        "post_batch",
+        "/v1/batches",
+        PostBatch,
+        "Batches",
+        "Send many commands at once",
+        resources.Batch,
+        200,
+        atomic=Example(
+            key="batch-1",
+            body={
+                "book": "shop",
+                "mode": "atomic",
+                "commands": [
+                    {
+                        "command": "open_account",
+                        "arguments": {"book": "shop", "code": "assets:till", "type": "asset", "currency": "EUR"},
+                    },
+                    {
+                        "command": "post_entry",
+                        "idempotency_key": "sale-2",
+                        "arguments": {
+                            "book": "shop",
+                            "postings": [
+                                _posting("assets:till", "debit", 4_50),
+                                _posting("revenue:sales", "credit", 4_50),
+                            ],
+                        },
+                    },
+                ],
+            },
+        ),
+        independent=Example(
+            key="batch-2",
+            body={
+                "book": "shop",
+                "mode": "independent",
+                "commands": [
+                    {"command": "freeze_account", "arguments": {"account_id": _account("assets:till")}},
+                    {"command": "open_book", "arguments": {"code": "shop"}},
+                ],
+            },
+        ),
+    ),
+    _read("list_books", "/v1/books", BookList, "Books", resources.Page[resources.Book], errors.BookNotFound),
+    _read(
+        "read_book",
+        "/v1/books/{book}",
+        BookRead,
+        "Books",
+        resources.Book,
+        errors.BookNotFound,
+        shop=Example(path={"book": "shop"}),
+    ),
+    _read(
+        "list_accounts",
+        "/v1/accounts",
+        AccountList,
+        "Accounts",
+        resources.Page[resources.Account],
+        errors.BookNotFound,
+        errors.AccountNotFound,
+        assets=Example(query={"book": "shop", "code_prefix": "assets:", "limit": "2"}),
+    ),
+    _read(
+        "read_account",
+        "/v1/accounts/{account}",
+        AccountRead,
+        "Accounts",
+        resources.Account,
+        errors.AccountNotFound,
+        bank=Example(path=_BANK),
+    ),
+    _read(
+        "list_postings",
+        "/v1/accounts/{account}/postings",
+        PostingList,
+        "Accounts",
+        resources.Page[resources.Posting],
+        errors.AccountNotFound,
+        bank=Example(path=_BANK),
+    ),
+    _read(
+        "read_balance",
+        "/v1/accounts/{account}/balance",
+        BalanceRead,
+        "Balances",
+        resources.Balance,
+        errors.AccountNotFound,
+        now=Example(path=_BANK),
+        then=Example(path=_BANK, query={"position": "10"}),
+    ),
+    _read(
+        "list_balances",
+        "/v1/balances",
+        BalanceList,
+        "Balances",
+        resources.Page[resources.Balance],
+        errors.BookNotFound,
+        errors.AccountNotFound,
+        shop=_SHOP,
+    ),
+    _read(
+        "list_entries",
+        "/v1/journal-entries",
+        EntryList,
+        "Journal entries",
+        resources.Page[resources.Entry],
+        errors.BookNotFound,
+        errors.AccountNotFound,
+        errors.EntryNotFound,
+        shop=_SHOP,
+    ),
+    _read(
+        "read_entry",
+        "/v1/journal-entries/{entry}",
+        EntryRead,
+        "Journal entries",
+        resources.Entry,
+        errors.EntryNotFound,
+        sale=Example(path=_SALE),
+    ),
+    _read(
+        "list_holds",
+        "/v1/holds",
+        HoldList,
+        "Holds",
+        resources.Page[resources.Hold],
+        errors.BookNotFound,
+        errors.AccountNotFound,
+        errors.HoldNotFound,
+        shop=_SHOP,
+    ),
+    _read(
+        "read_hold",
+        "/v1/holds/{hold}",
+        HoldRead,
+        "Holds",
+        resources.Hold,
+        errors.HoldNotFound,
+        order=Example(path=_ORDER),
+    ),
+    _read(
+        "list_records",
+        "/v1/audit-trail",
+        AuditList,
+        "Audit trail",
+        resources.Page[resources.AuditRecord],
+        errors.BookNotFound,
+        shop=_SHOP,
+        refused=Example(query={"refused": "true"}),
+    ),
+    Operation(
+        id="list_events",
+        method="get",
+        path="/v1/catalogue/events",
+        tag="Catalogues",
+        summary="Every event that is stored, with its JSON Schema",
+        answers=resources.EventCatalogue,
+        examples={"all": Example()},
+    ),
+    Operation(
+        id="list_errors",
+        method="get",
+        path="/v1/catalogue/errors",
+        tag="Catalogues",
+        summary="Every error code, what it means and whether a retry can help",
+        answers=resources.ErrorCatalogue,
+        examples={"all": Example()},
+    ),
+    Operation(
+        id="livez",
+        method="get",
+        path="/livez",
+        tag="Operations",
+        summary="Is the process up",
+        answers=resources.Liveness,
+        examples={"all": Example()},
+    ),
+    Operation(
+        id="readyz",
+        method="get",
+        path="/readyz",
+        tag="Operations",
+        summary="Can commands be decided and kept",
+        answers=resources.ReadinessState,
+        also={503: "Not ready."},
+        examples={"all": Example()},
+    ),
+    Operation(
+        id="metrics",
+        method="get",
+        path="/metrics",
+        tag="Operations",
+        summary="Metrics, in the text format of Prometheus",
+        answers=str,
+        media="text/plain",
+        examples={"all": Example()},
+    ),
+]
