@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from adapters.cli import asking, demo, exporting, importing, serving, verifying
+from adapters.cli import asking, demo, digesting, exporting, importing, serving, verifying
 from adapters.cli.failing import FAILED, Failed, Terminated
 from adapters.embedded_postgres import EmbeddedPostgresError
 from adapters.postgres.migrate import MigrationError
@@ -53,6 +53,7 @@ app.command()(asking.accounts)
 app.command()(asking.balance)
 app.command()(asking.entry)
 app.command()(asking.replay)
+app.command()(digesting.digest)
 app.command()(verifying.verify)
 
 

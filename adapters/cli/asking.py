@@ -153,18 +153,36 @@ def replay(
     book: BookName = "main",
     as_csv: AsCsv = False,
     as_json: AsJson = False,
+    into: Annotated[
+        str | None, typer.Option("--into", metavar="SCHEMA", help="Replay the read models into this empty schema.")
+    ] = None,
+    target_url: Annotated[
+        str | None,
+        typer.Option("--target-url", metavar="DSN", help="With --into: the schema is in this empty database."),
+    ] = None,
 ) -> None:
     """Show balances as of any moment, computed anew from the log of events alone.
 
     Neither postings nor read models are looked at: what `daybook balance`
     says can be held against this.
 
+    --into SCHEMA builds every read model again from the log, in a schema of
+    its own, and prints its digest beside that of the live one at the same
+    position. With --target-url the log is copied to another database first.
+    Exit code 0 if all are equal, 1 if not.
+
     Examples:
 
       daybook replay --position 1000
       daybook replay assets:bank --at 2026-01-31T18:00:00Z
       diff <(daybook replay --csv) <(daybook balance --all --csv)
+      daybook replay --into daybook_replayed
     """
+    if into is not None:
+        from adapters.cli.digesting import replay_into
+
+        replay_into(into, database_url=database_url, home=home, target_url=target_url, as_json=as_json)
+        return
     with database(database_url, home) as dsn, PostgresLog(dsn) as log:
         book_id = _book(log, book)
         only = _account_id(book_id, account) if account is not None else None
