@@ -6,9 +6,9 @@ One thread does this, one batch after the other; any number of desks on one data
 import asyncio
 import threading
 from collections import ChainMap, deque
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from itertools import repeat
+from itertools import chain, repeat
 from uuid import UUID
 
 from msgspec import Struct
@@ -36,6 +36,8 @@ from domain.errors import (
     refusal_from,
 )
 from domain.events import (
+    EVENTS,
+    BatchPosted,
     BookOpened,
     CommandRefused,
     EntryPosted,
@@ -85,13 +87,17 @@ class Outcome(Struct, frozen=True):
 
     @property
     def position(self) -> int:
-        """Where in the log the answer is; of a batch, its last one."""
-        if self.recorded:
-            return self.recorded[0].position
-        return max((item.position for item in self.items if isinstance(item, Outcome)), default=0)
+        """Where in the log the answer is; of a batch, where the last of its commands' answers is."""
+        items = (item.position for item in self.items if isinstance(item, Outcome))
+        return max(self.recorded[0].position, *items, 0)
 
 
 Answer = Outcome | Exception
+
+
+def _each(answer: Answer) -> tuple[Answer, ...]:
+    """The answer, or those to a batch's commands."""
+    return answer.items or (answer,) if isinstance(answer, Outcome) else (answer,)
 
 
 class Tally(Struct):
@@ -110,6 +116,11 @@ class _Waiting(Struct, eq=False):
     future: "asyncio.Future[Outcome]"
     loop: asyncio.AbstractEventLoop
     expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def size(self) -> int:
+        """How many commands it is."""
+        return len(self.asked.items) or 1
 
 
 class Desk:
@@ -137,6 +148,8 @@ class Desk:
         self._ledger = Ledger()
         self._seal = b""
         self._queue: deque[_Waiting] = deque()
+        self._queued = 0
+        self._counting = threading.Lock()
         self._in_flight: set[UUID] = set()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -148,8 +161,12 @@ class Desk:
 
     @property
     def queued(self) -> int:
-        """Commands waiting to be looked at."""
-        return len(self._queue)
+        """Commands waiting to be looked at, those of batches counted one by one."""
+        return self._queued
+
+    def _has_queued(self, more: int) -> None:
+        with self._counting:
+            self._queued += more
 
     @property
     def alive(self) -> bool:
@@ -171,12 +188,13 @@ class Desk:
         names = {asked.command_id, *(item.command_id for item in asked.items)} if not asked.dry else set()
         if not self._in_flight.isdisjoint(names):
             raise KeyInFlight
-        if len(self._queue) >= self._queue_max:
+        if self._queued >= self._queue_max:
             raise Overloaded
         loop = asyncio.get_running_loop()
         waiting = _Waiting(asked, names, loop.create_future(), loop)
         waiting.expiry = loop.call_later(self._patience_s, self._expire, waiting)
         self._in_flight |= names
+        self._has_queued(waiting.size)
         self._queue.append(waiting)
         self._wake.set()
         return await waiting.future
@@ -196,6 +214,7 @@ class Desk:
         except ValueError:
             _settle(waiting, OutcomeUnknown("the command is still being decided"))
         else:
+            self._has_queued(-waiting.size)
             self._in_flight -= waiting.names
             _settle(waiting, Overloaded())
 
@@ -211,12 +230,14 @@ class Desk:
                 return
 
     def _take(self) -> list[_Waiting]:
+        """What comes first, up to the bound; a batch that is larger goes by itself."""
         batch: list[_Waiting] = []
         size = 0
         with suppress(IndexError):  # The last one may expire just now.
-            while size < self._batch_max:
+            while not batch or size + self._queue[0].size <= self._batch_max:
                 batch.append(self._queue.popleft())
-                size += max(len(batch[-1].asked.items), 1)
+                size += batch[-1].size
+        self._has_queued(-size)
         return batch
 
     def _deliver(self, batch: list[_Waiting], answers: Sequence[Answer]) -> None:
@@ -240,7 +261,7 @@ class Desk:
         except Exception as error:
             self._tell("desk.batch_failed", error)
             answers = self._one_by_one(batch)
-        self._count(answers)
+        self._count(answer for asked, answer in zip(batch, answers, strict=True) if not asked.dry)
         return answers
 
     def _one_by_one(self, batch: list[Asked]) -> Sequence[Answer]:
@@ -272,9 +293,9 @@ class Desk:
             self._catch_up(writing)
             draft = Draft(self._ledger, writing.head.next_at)
             self._look_up(draft, writing, [asked for asked in alone if asked.command_id not in writing.answered])
-            decided = _Decided(draft, writing, {})
+            decided = _Decided(draft, writing, {}, _first_streams(writing))
             answers = [decided.answer(asked) for asked in batch]
-            for answer in answers:
+            for answer in chain.from_iterable(map(_each, answers)):
                 if isinstance(answer, Exception) and not isinstance(answer, KeyReused):
                     self._tell("desk.command_failed", answer)
             if not draft.events:
@@ -331,9 +352,16 @@ class Desk:
         """Read what the commands need and is not known, until they need nothing more."""
         ledger = self._ledger
         while True:
-            wanted = {seen for asked in batch for seen in asked.command.sees(draft) if not _is_known(draft, *seen)}
+            wanted: set[tuple[str, UUID]] = set()
+            lacking = []
+            for asked in batch:
+                unknown = [seen for seen in asked.command.sees(draft) if not _is_known(draft, *seen)]
+                if unknown:
+                    wanted.update(unknown)
+                    lacking.append(asked)
             if not wanted:
                 return
+            batch = lacking
             streams = {
                 stream: [recorded(raw) for raw in raws]
                 for stream, raws in writing.streams([stream for _, stream in wanted]).items()
@@ -358,7 +386,7 @@ class Desk:
             self._report(event, error)
 
     def _count(self, answers: Iterable[Answer]) -> None:
-        for answer in answers:
+        for answer in chain.from_iterable(map(_each, answers)):
             if isinstance(answer, Exception):
                 self.tally.failed += 1
             elif answer.replayed:
@@ -370,25 +398,44 @@ class Desk:
 
 
 class _Decided:
-    """Commands being decided on one draft, one after the other; `first` are the answers given so far, by command."""
+    """Commands being decided on one draft, one after the other.
 
-    def __init__(self, draft: Draft, writing: Writing, first: MutableMapping[UUID, Outcome]) -> None:
+    Args:
+        first: The answers given so far, by command.
+        streams: All events of what commands answered earlier were upon, to tell how they left it.
+    """
+
+    def __init__(
+        self,
+        draft: Draft,
+        writing: Writing,
+        first: MutableMapping[UUID, Outcome],
+        streams: Mapping[UUID, Sequence[RawEvent]],
+    ) -> None:
         self._draft = draft
         self._writing = writing
         self._first = first
+        self._streams = streams
 
     def answer(self, asked: Asked) -> Answer:
-        """The answer, whatever happens; a fault of ours in one command is that command's alone."""
+        """The answer, whatever happens; a fault of ours in one command is that command's alone.
+
+        Unless it left part of the command in the draft, which then must not be committed.
+        """
+        before = len(self._draft.events), len(self._draft.postings), self._draft.applied
         try:
             if asked.dry:
                 return self._fork()._answer(asked)
             return self._answer(asked)
         except Exception as error:
+            if before != (len(self._draft.events), len(self._draft.postings), self._draft.applied):
+                raise
             return error
 
     def _fork(self) -> "_Decided":
         """For what is to be kept whole or thrown away."""
-        return _Decided(Draft(self._draft, self._draft.now), self._writing, ChainMap({}, self._first))
+        draft = Draft(self._draft, self._draft.now)
+        return _Decided(draft, self._writing, ChainMap({}, self._first), self._streams)
 
     def _keep(self, fork: "_Decided") -> None:
         fork._draft.keep()
@@ -404,27 +451,34 @@ class _Decided:
             return outcome
         if first.recorded[0].metadata.request_hash != asked.metadata.request_hash:
             return KeyReused()
+        if asked.items and first.refusal is None:  # A command of it that failed is asked anew, the others told again.
+            return replace(first, items=tuple(self.answer(item) for item in asked.items))
         return first
 
     def _answer_items(self, batch: Asked) -> Answer:
-        """A batch leaves no event of its own, but for the refusal of an atomic one: its commands' answers are it."""
+        """A batch leaves one event, ahead of what its commands leave; of an atomic one, its refusal may be all."""
         command = batch.command
         assert isinstance(command, PostBatch)
-        if command.mode == "independent":
-            return _batch_outcome(tuple(self.answer(item) for item in batch.items))
-        fork = self._fork()
+        atomic = command.mode == "atomic"
+        deciding = self._fork() if atomic else self
+        posted = BatchPosted(book_id=command.scope, mode=command.mode, commands=len(batch.items))
+        added = deciding._draft.append([(batch.command_id, 1, posted)], batch.metadata)
         answers: list[Answer] = []
         for index, item in enumerate(batch.items):
-            answer = fork.answer(item)
+            answer = deciding.answer(item)
+            answers.append(answer)
+            if not atomic:
+                continue
             if isinstance(answer, Exception):
-                return answer
+                return KeyReused(f"The key of the command at {index}.") if isinstance(answer, KeyReused) else answer
             if answer.refusal is not None:
                 refusal = BatchRefused(index, answer.refusal.code, answer.refusal.details())
                 outcome = self._first[batch.command_id] = self._refuse(batch, refusal)
                 return outcome
-            answers.append(answer)
-        self._keep(fork)
-        return _batch_outcome(tuple(answers))
+        if atomic:
+            self._keep(deciding)
+        outcome = self._first[batch.command_id] = Outcome(tuple(added), None, False, items=tuple(answers))
+        return outcome
 
     def _first_answer(self, command_id: UUID) -> Outcome | None:
         outcome = self._first.get(command_id)
@@ -437,9 +491,9 @@ class _Decided:
         event = first.event
         if isinstance(event, CommandRefused):
             return Outcome((first,), refusal_from(event.code, event.details), True)
-        if isinstance(event, EntryPosted | BookOpened):
+        if isinstance(event, _TELL_ALL):
             return Outcome((first,), None, True)
-        events = _until(self._writing.streams([first.stream_id])[first.stream_id], first.version)
+        events = _until(self._streams[first.stream_id], first.version)
         if isinstance(event, HoldPlaced | HoldIncreased | HoldCaptured | HoldVoided | HoldExpired):
             return Outcome((first,), None, True, hold=hold_rules.fold(first.stream_id, events))
         return Outcome((first,), None, True, account=account_rules.fold(first.stream_id, events))
@@ -465,9 +519,14 @@ class _Decided:
         return Outcome(tuple(added), refusal, False)
 
 
-def _batch_outcome(items: tuple[Answer, ...]) -> Outcome:
-    replayed = all(isinstance(item, Outcome) and item.replayed for item in items)
-    return Outcome((), None, replayed, items=items)
+_TELL_ALL = (EntryPosted, BookOpened, BatchPosted, CommandRefused)
+"""Events that are the whole answer to their command."""
+
+
+def _first_streams(writing: Writing) -> Mapping[UUID, Sequence[RawEvent]]:
+    """What commands that were answered before were upon, but where their first event tells all."""
+    upon = {raw.stream_id for raw in writing.answered.values() if EVENTS.get(raw.name) not in _TELL_ALL}
+    return writing.streams(upon) if upon else {}
 
 
 def _now_held(draft: Draft, first: Recorded) -> Hold | None:

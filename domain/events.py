@@ -188,6 +188,16 @@ class HoldExpired(Event, frozen=True, kw_only=True):
         _must_balance(self.released)
 
 
+class BatchPosted(Event, frozen=True, kw_only=True):
+    """Commands that were asked together; what they did follows right after it, each under its own key."""
+
+    name: ClassVar[str] = "batch.posted.v1"
+    book_id: UUID
+    """Whose keys the batch's own is one of."""
+    mode: str
+    commands: int
+
+
 class CommandRefused(Event, frozen=True, kw_only=True):
     """The kept "no" to a command, on the stream its key names. `scope` is the book or thing it was asked of."""
 

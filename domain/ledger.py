@@ -20,6 +20,7 @@ from domain.audit import Seal, seal_hash
 from domain.book import Book
 from domain.events import (
     AccountOpened,
+    BatchPosted,
     BookOpened,
     CommandRefused,
     EntryPosted,
@@ -107,7 +108,7 @@ class Ledger:
             case AccountOpened():
                 self.accounts[stream] = account_rules.opened(stream, event)
                 self.totals[stream] = posting.ZERO
-            case CommandRefused():
+            case CommandRefused() | BatchPosted():
                 pass
             case _:
                 known = self.accounts.get(stream)

@@ -3,7 +3,20 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from domain.events import AccountOpened, BookOpened, CommandRefused, EntryPosted, EntryReversed, Recorded
+from domain.events import (
+    AccountOpened,
+    BatchPosted,
+    BookOpened,
+    CommandRefused,
+    EntryPosted,
+    EntryReversed,
+    HoldCaptured,
+    HoldExpired,
+    HoldIncreased,
+    HoldPlaced,
+    HoldVoided,
+    Recorded,
+)
 from projections.projection import Change
 
 NAME: Final = "audit_trail"
@@ -26,8 +39,12 @@ def project(recorded: Recorded) -> Iterator[Change]:
         "idempotency_key": metadata.idempotency_key or None,
     }
     match event:
-        case EntryPosted(book_id=book_id) | EntryReversed(book_id=book_id) | AccountOpened(book_id=book_id):
-            row["book_id"] = book_id
+        case (AccountOpened() | EntryPosted() | EntryReversed()) | (
+            HoldPlaced() | HoldIncreased() | HoldCaptured() | HoldVoided() | HoldExpired()
+        ):
+            row["book_id"] = event.book_id
+        case BatchPosted():
+            row["book_id"] = event.book_id
         case BookOpened():
             row["book_id"] = recorded.stream_id
         case CommandRefused(command=command, scope=scope, code=code, details=details):

@@ -15,6 +15,7 @@ from domain.events import (
     AccountFrozen,
     AccountOpened,
     AccountUnfrozen,
+    BatchPosted,
     BookOpened,
     CommandRefused,
     EntryPosted,
@@ -79,7 +80,7 @@ class Derived:
         match event:
             case EntryPosted():
                 return self._post(recorded, event)
-            case CommandRefused():
+            case CommandRefused() | BatchPosted():
                 pass
             case AccountOpened():
                 self._open_account(recorded, event)

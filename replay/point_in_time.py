@@ -13,7 +13,16 @@ from domain import account as account_rules
 from domain.account import Account
 from domain.audit import Seal
 from domain.errors import EventMalformed
-from domain.events import AccountOpened, BookOpened, CommandRefused, EntryPosted, EntryReversed, Event, decode
+from domain.events import (
+    AccountOpened,
+    BatchPosted,
+    BookOpened,
+    CommandRefused,
+    EntryPosted,
+    EntryReversed,
+    Event,
+    decode,
+)
 from domain.ports import Log
 from domain.posting import ZERO, Totals
 
@@ -88,7 +97,7 @@ def replay(log: Log, then: Moment, *, only: UUID | None = None, progress: Progre
             case AccountOpened():
                 if only is None or stream == only:
                     folded.accounts[stream] = account_rules.opened(stream, event)
-            case EntryReversed() | CommandRefused():
+            case EntryReversed() | CommandRefused() | BatchPosted():
                 pass  # The mirror entry has its own postings; a refusal has none.
             case _:
                 if only is None or stream == only:

@@ -5,7 +5,16 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from domain import ids
-from domain.events import AccountOpened, BookOpened, CommandRefused, EntryPosted, EntryReversed, Recorded, decode
+from domain.events import (
+    AccountOpened,
+    BatchPosted,
+    BookOpened,
+    CommandRefused,
+    EntryPosted,
+    EntryReversed,
+    Recorded,
+    decode,
+)
 from replay.derived import Derived
 from replay.matching import Matching
 from replay.report import NOWHERE, Findings, Tally, contrast
@@ -241,6 +250,8 @@ class _AuditTrail(_Streamed):
         match event:
             case EntryPosted(book_id=book_id) | EntryReversed(book_id=book_id) | AccountOpened(book_id=book_id):
                 book: UUID | None = book_id
+            case BatchPosted():
+                book = event.book_id
             case BookOpened():
                 book = recorded.stream_id
             case CommandRefused():

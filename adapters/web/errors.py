@@ -202,7 +202,7 @@ class _Other:
             self._code,
             _title(type(exc)),
             transient=self._retry,
-            detail=self._detail,
+            detail=self._detail or (str(exc) if isinstance(exc, errors.KeyReused) else ""),
             headers=_RETRY if self._retry else None,
         )
 

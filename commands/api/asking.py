@@ -6,7 +6,7 @@ request it came with. An answer is built from the outcome alone, so that the fir
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -20,6 +20,8 @@ from commands.command import Command, ask
 from commands.desk import Outcome
 from domain import ids
 from domain.errors import Refusal
+
+C = TypeVar("C", bound=Command)
 
 
 class NoSuchId(Exception):
@@ -43,19 +45,32 @@ def path_id(request: Request, name: str, prefix: str, refusal: type[Refusal]) ->
 
 
 async def asked(request: Request, model: type[Command], named: Mapping[str, UUID] | None = None) -> Outcome:
-    """Put the request's command to the desk; `named` are the fields of it that the path gives.
+    """Put the request's command to the desk; raises what `understood` and `put` do."""
+    return await put(request, understood(request, model, named))
+
+
+def understood(request: Request, model: type[C], named: Mapping[str, UUID] | None = None) -> C:
+    """The request's command; `named` are the fields of it that the path gives.
 
     Raises:
         pydantic.ValidationError: The body is no such command.
+    """
+    state = request.state
+    state.command = model.kind
+    state.dry = _dry(request)
+    return _understood(model, state.body, named or {})
+
+
+async def put(request: Request, command: Command) -> Outcome:
+    """The desk's answer to it.
+
+    Raises:
         Refusal: It is refused; the outcome, in `request.state.outcome`, says where that stands in the log.
         What `Desk.submit` raises.
     """
     state = request.state
-    state.command = model.kind
-    command = _understood(model, state.body, named or {})
-    put = ask_batch(command, **state.context) if isinstance(command, PostBatch) else ask(command, **state.context)
-    state.dry = _dry(request)
-    state.outcome = outcome = await state.desk.submit(replace(put, dry=state.dry))
+    asks = ask_batch(command, **state.context) if isinstance(command, PostBatch) else ask(command, **state.context)
+    state.outcome = outcome = await state.desk.submit(replace(asks, dry=state.dry))
     if outcome.refusal is not None:
         raise outcome.refusal
     assert isinstance(outcome, Outcome)
@@ -63,15 +78,23 @@ async def asked(request: Request, model: type[Command], named: Mapping[str, UUID
 
 
 def _dry(request: Request) -> bool:
-    """Whether the command is only to be tried: decided as it would be now, answered, and forgotten."""
-    said = request.query_params.get("dry_run", "false")
-    if said not in ("true", "false"):
-        fault = InitErrorDetails(type="bool_parsing", loc=("dry_run",), input=said)
-        raise ValidationError.from_exception_data("query", [fault])
-    return said == "true"
+    """Whether the command is only to be tried: decided as it would be now, answered, and forgotten.
+
+    Who misspells that, or says it twice, is not to be taken as meaning it.
+    """
+    asked = request.query_params.multi_items()
+    faults = [
+        InitErrorDetails(type="extra_forbidden", loc=(name,), input=said) for name, said in asked if name != "dry_run"
+    ]
+    dry = [said for name, said in asked if name == "dry_run"]
+    if len(dry) > 1 or not {*dry} <= {"true", "false"}:
+        faults.append(InitErrorDetails(type="bool_parsing", loc=("dry_run",), input=dry))
+    if faults:
+        raise ValidationError.from_exception_data("query", faults)
+    return dry == ["true"]
 
 
-def _understood(model: type[Command], body: Mapping[str, Any], named: Mapping[str, UUID]) -> Command:
+def _understood(model: type[C], body: Mapping[str, Any], named: Mapping[str, UUID]) -> C:
     twice = body.keys() & named.keys()
     if twice:
         errors = [InitErrorDetails(type="extra_forbidden", loc=(name,), input=None) for name in sorted(twice)]

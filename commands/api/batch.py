@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from commands.account import ChangeLimits, CloseAccount, FreezeAccount, OpenAccount, UnfreezeAccount
 from commands.api.account import account
-from commands.api.asking import asked, changed
+from commands.api.asking import changed, put, understood
 from commands.api.book import book
 from commands.api.hold import hold
 from commands.api.journal import entry
@@ -42,22 +42,25 @@ ANSWERS: Final[dict[type[Command], tuple[int, _Resource]]] = {
 
 async def post_batch(request: Request) -> Response:
     """The commands' answers in order, each with the status it would have by itself."""
-    outcome = await asked(request, PostBatch)
-    batch = PostBatch.model_validate(request.state.body)
+    batch = understood(request, PostBatch)
+    outcome = await put(request, batch)
+    first = outcome.recorded[0].position
     answers = [
-        _answered(request, type(item.arguments), answer)
+        _answered(request, type(item.arguments), answer, first)
         for item, answer in zip(batch.commands, outcome.items, strict=True)
     ]
     return changed({"object": "batch", "mode": batch.mode, "position": outcome.position, "answers": answers})
 
 
-def _answered(request: Request, model: type[Command], answer: Answer) -> dict[str, Any]:
+def _answered(request: Request, model: type[Command], answer: Answer, batch: int) -> dict[str, Any]:
+    """`replayed` says that the answer was there before the batch, which is at the position `batch`."""
     if isinstance(answer, Exception):
-        return _problem(request, answer, None)
+        return {**_problem(request, answer, None), "replayed": False}
+    replayed = answer.position < batch
     if answer.refusal is not None:
-        return {**_problem(request, answer.refusal, answer), "replayed": answer.replayed}
+        return {**_problem(request, answer.refusal, answer), "replayed": replayed}
     status, resource = ANSWERS[model]
-    return {"status": status, "replayed": answer.replayed, "body": resource(answer)}
+    return {"status": status, "body": resource(answer), "replayed": replayed}
 
 
 def _problem(request: Request, error: Exception, outcome: Outcome | None) -> dict[str, Any]:

@@ -9,22 +9,33 @@ from domain.account import Type
 from domain.events import (
     EVENTS,
     AccountFrozen,
+    AccountLimitsChanged,
     AccountOpened,
+    BatchPosted,
     BookOpened,
     CommandRefused,
     EntryPosted,
     EntryReversed,
     Event,
+    HoldCaptured,
+    HoldExpired,
+    HoldIncreased,
+    HoldPlaced,
+    HoldVoided,
     Metadata,
     Recorded,
 )
 from domain.posting import Posting, Side
-from projections import accounts, audit_trail, journal
+from projections import accounts, audit_trail, holds, journal
 from projections.catalogue import ALL
 from projections.projection import Change, Projection, parse, statements, tracked_as
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 STREAM, BOOK, CASH, SALES = UUID(int=1), UUID(int=2), UUID(int=3), UUID(int=4)
+PAIR = (Posting(CASH, Side.CREDIT, 500, "EUR"), Posting(SALES, Side.DEBIT, 500, "EUR"))
+HELD = HoldPlaced(book_id=BOOK, postings=PAIR, expires_at=NOW)
+OPENED = AccountOpened(book_id=BOOK, code="a", type=Type.ASSET, currency="EUR", overdraft_limit=0, opened_on=NOW.date())
+LIMITS = AccountLimitsChanged(overdraft_limit=None, floor=None, ceiling=9, effective_at=NOW)
 SALE = EntryPosted(
     book_id=BOOK,
     value_date=date(2026, 1, 30),
@@ -43,10 +54,60 @@ def test_each_posting_adds_to_its_account() -> None:
     """
     found = changes(accounts, SALE)
 
+    none = {"debit": 0, "credit": 0, "pending_debit": 0, "pending_credit": 0}
     assert found == [
-        Change("add_postings", {"account_id": CASH, "debit": 500, "credit": 0, "position": 7}),
-        Change("add_postings", {"account_id": SALES, "debit": 0, "credit": 500, "position": 7}),
+        Change("add_postings", {**none, "account_id": CASH, "debit": 500, "position": 7}),
+        Change("add_postings", {**none, "account_id": SALES, "credit": 500, "position": 7}),
     ]
+
+
+def test_a_hold_adds_to_what_is_pending_and_takes_it_back() -> None:
+    """
+    What is set aside is pending on the side it will be posted to; released, it is the same below zero.
+    """
+    found = [
+        change.row for event in (HELD, HoldExpired(book_id=BOOK, released=PAIR)) for change in changes(accounts, event)
+    ]
+
+    none = {"debit": 0, "credit": 0, "pending_debit": 0, "pending_credit": 0}
+    assert found == [
+        {**none, "account_id": CASH, "pending_credit": 500, "position": 7},
+        {**none, "account_id": SALES, "pending_debit": 500, "position": 7},
+        {**none, "account_id": CASH, "pending_credit": -500, "position": 7},
+        {**none, "account_id": SALES, "pending_debit": -500, "position": 7},
+    ]
+
+
+def test_an_opening_and_each_change_leave_limits() -> None:
+    """
+    An account's limits over time are a row each; a change of them is one of the account's events.
+    """
+    [_, opening] = changes(accounts, OPENED)
+    [limits, account] = changes(accounts, LIMITS)
+
+    assert (opening.name, opening.row["effective_at"], opening.row["overdraft_limit"]) == ("add_limits", None, 0)
+    assert (limits.name, limits.row["effective_at"], limits.row["ceiling"]) == ("add_limits", NOW, 9)
+    assert account == Change("change_accounts", {"account_id": STREAM, "status": None, "version": 1, "position": 7})
+
+
+@pytest.mark.parametrize(
+    ("event", "more", "captured", "released", "status"),
+    [
+        (HoldIncreased(book_id=BOOK, postings=PAIR), 500, 0, 0, None),
+        (HoldCaptured(book_id=BOOK, entry_id=BOOK, amount=500, released=PAIR, final=False), 0, 500, 500, None),
+        (HoldCaptured(book_id=BOOK, entry_id=BOOK, amount=1, released=PAIR, final=True), 0, 1, 500, "captured"),
+        (HoldVoided(book_id=BOOK, released=PAIR), 0, 0, 500, "voided"),
+        (HoldExpired(book_id=BOOK, released=PAIR), 0, 0, 500, "expired"),
+    ],
+)
+def test_a_hold_changes_by_amounts(event: Event, more: int, captured: int, released: int, status: str | None) -> None:
+    """
+    By how much, and what it is now if that changes: so that several changes of one hold add up.
+    """
+    [change] = changes(holds, event)
+
+    amounts = {"more": more, "captured": captured, "released": released, "status": status}
+    assert change == Change("change_holds", {"hold_id": STREAM, **amounts, "version": 1, "position": 7})
 
 
 def test_a_freeze_says_what_the_account_is_now() -> None:
@@ -56,7 +117,7 @@ def test_a_freeze_says_what_the_account_is_now() -> None:
     found = changes(accounts, AccountFrozen(reason="asked to"))
 
     assert found == [
-        Change("set_statuses", {"account_id": STREAM, "status": "frozen", "version": 1, "position": 7}),
+        Change("change_accounts", {"account_id": STREAM, "status": "frozen", "version": 1, "position": 7}),
     ]
 
 
@@ -100,11 +161,16 @@ def test_every_event_is_on_record(name: str) -> None:
     """
     samples: dict[str, Event] = {
         "book.opened.v1": BookOpened(code="main"),
-        "account.opened.v1": AccountOpened(
-            book_id=BOOK, code="a", type=Type.ASSET, currency="EUR", overdraft_limit=0, opened_on=NOW.date()
-        ),
+        "account.opened.v1": OPENED,
+        "account.limits_changed.v1": LIMITS,
         "journal_entry.posted.v1": SALE,
         "journal_entry.reversed.v1": EntryReversed(book_id=BOOK, reversed_by=SALES),
+        "hold.placed.v1": HELD,
+        "hold.increased.v1": HoldIncreased(book_id=BOOK, postings=PAIR),
+        "hold.captured.v1": HoldCaptured(book_id=BOOK, entry_id=SALES, amount=500, released=PAIR, final=True),
+        "hold.voided.v1": HoldVoided(book_id=BOOK, released=PAIR),
+        "hold.expired.v1": HoldExpired(book_id=BOOK, released=PAIR),
+        "batch.posted.v1": BatchPosted(book_id=BOOK, mode="atomic", commands=2),
         "command.refused.v1": CommandRefused(command="close_account", scope=CASH, code="account_closed"),
     }
 
@@ -130,7 +196,7 @@ def test_projections_do_not_share_a_name() -> None:
     """
     names = [tracked_as(projection) for projection in ALL]
 
-    assert names == ["accounts.v1", "journal.v1", "audit_trail.v1"]
+    assert names == ["accounts.v1", "journal.v1", "holds.v1", "audit_trail.v1"]
 
 
 def test_statements_are_read_by_name() -> None:
