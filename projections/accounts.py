@@ -1,25 +1,27 @@
-"""Books, accounts as they stand, and what their postings add up to."""
+"""Books, accounts as they stand, their limits over time, and what their postings add up to."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 from domain.account import Status
 from domain.events import (
     AccountClosed,
     AccountFrozen,
+    AccountLimitsChanged,
     AccountOpened,
     AccountUnfrozen,
     BookOpened,
-    EntryPosted,
     Event,
     Recorded,
+    lines,
 )
 from domain.posting import Side
 from projections.projection import Change
 
 NAME: Final = "accounts"
 VERSION: Final = 1
-CHANGES: Final = ("open_books", "open_accounts", "set_statuses", "add_postings")
+CHANGES: Final = ("open_books", "open_accounts", "add_limits", "change_accounts", "add_postings")
 
 _STATUS_AFTER: Final[dict[type[Event], Status]] = {
     AccountFrozen: Status.FROZEN,
@@ -29,20 +31,9 @@ _STATUS_AFTER: Final[dict[type[Event], Status]] = {
 
 
 def project(recorded: Recorded) -> Iterator[Change]:
-    """What the event changes; pending totals stay 0 until there are holds."""
+    """What the event changes."""
+    yield from _postings(recorded)
     match recorded.event:
-        case EntryPosted(postings=postings):
-            for posting in postings:
-                debit = posting.side is Side.DEBIT
-                yield Change(
-                    "add_postings",
-                    {
-                        "account_id": posting.account_id,
-                        "debit": posting.amount if debit else 0,
-                        "credit": 0 if debit else posting.amount,
-                        "position": recorded.position,
-                    },
-                )
         case AccountOpened() as opened:
             yield Change(
                 "open_accounts",
@@ -53,9 +44,6 @@ def project(recorded: Recorded) -> Iterator[Change]:
                     "type": opened.type,
                     "currency": opened.currency,
                     "title": opened.title or None,
-                    "overdraft_limit": opened.overdraft_limit,
-                    "floor": opened.floor,
-                    "ceiling": opened.ceiling,
                     "status": Status.OPEN,
                     "opened_on": opened.opened_on,
                     "opened_at": recorded.recorded_at,
@@ -64,16 +52,12 @@ def project(recorded: Recorded) -> Iterator[Change]:
                     "position": recorded.position,
                 },
             )
+            yield _limits(recorded, opened, effective_at=None)
+        case AccountLimitsChanged(effective_at=effective_at) as changed:
+            yield _limits(recorded, changed, effective_at=effective_at)
+            yield _changed(recorded, status=None)
         case AccountFrozen() | AccountUnfrozen() | AccountClosed() as event:
-            yield Change(
-                "set_statuses",
-                {
-                    "account_id": recorded.stream_id,
-                    "status": _STATUS_AFTER[type(event)],
-                    "version": recorded.version,
-                    "position": recorded.position,
-                },
-            )
+            yield _changed(recorded, status=_STATUS_AFTER[type(event)])
         case BookOpened() as opened_book:
             yield Change(
                 "open_books",
@@ -86,3 +70,42 @@ def project(recorded: Recorded) -> Iterator[Change]:
                     "position": recorded.position,
                 },
             )
+
+
+def _postings(recorded: Recorded) -> Iterator[Change]:
+    """Every line is one posting; an amount that is no longer set aside is below zero."""
+    for line in lines(recorded.event):
+        amounts = {"debit": 0, "credit": 0, "pending_debit": 0, "pending_credit": 0}
+        side = "debit" if line.side is Side.DEBIT else "credit"
+        amounts[f"pending_{side}" if line.pending else side] = line.amount
+        yield Change("add_postings", {"account_id": line.account_id, **amounts, "position": recorded.position})
+
+
+def _limits(
+    recorded: Recorded, limits: AccountOpened | AccountLimitsChanged, *, effective_at: datetime | None
+) -> Change:
+    return Change(
+        "add_limits",
+        {
+            "account_id": recorded.stream_id,
+            "version": recorded.version,
+            "effective_at": effective_at,
+            "overdraft_limit": limits.overdraft_limit,
+            "floor": limits.floor,
+            "ceiling": limits.ceiling,
+            "position": recorded.position,
+        },
+    )
+
+
+def _changed(recorded: Recorded, *, status: Status | None) -> Change:
+    """The account has one more event; None leaves its status as it is."""
+    return Change(
+        "change_accounts",
+        {
+            "account_id": recorded.stream_id,
+            "status": status,
+            "version": recorded.version,
+            "position": recorded.position,
+        },
+    )

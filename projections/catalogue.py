@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from projections import accounts, audit_trail, journal
+from projections import accounts, audit_trail, holds, journal
 from projections.projection import Projection
 
-ALL: Final[tuple[Projection, ...]] = (accounts, journal, audit_trail)
+ALL: Final[tuple[Projection, ...]] = (accounts, journal, holds, audit_trail)

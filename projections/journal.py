@@ -28,6 +28,8 @@ def project(recorded: Recorded) -> Iterator[Change]:
                     "description": entry.description or None,
                     "reference": entry.reference or None,
                     "metadata": entry.metadata or None,
+                    "captures": entry.captures,
+                    "recipe": entry.recipe,
                     "postings": entry.postings,
                 },
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
 from types import TracebackType
 from typing import Self
 from uuid import UUID, uuid4
@@ -13,6 +13,7 @@ from domain.account import Type
 from domain.events import (
     AccountClosed,
     AccountFrozen,
+    AccountLimitsChanged,
     AccountOpened,
     AccountUnfrozen,
     BookOpened,
@@ -20,6 +21,11 @@ from domain.events import (
     EntryPosted,
     EntryReversed,
     Event,
+    HoldCaptured,
+    HoldExpired,
+    HoldIncreased,
+    HoldPlaced,
+    HoldVoided,
     Metadata,
 )
 from domain.ledger import Draft, Ledger
@@ -38,6 +44,8 @@ class Scribe:
         self._opened: dict[UUID, AccountOpened] = {}
         self._versions: dict[UUID, int] = {}
         self._entries: dict[UUID, EntryPosted] = {}
+        self._holds: dict[UUID, tuple[HoldPlaced, int]] = {}
+        """With what remains of each."""
         self.actor = "alice"
         self.position = 0
 
@@ -108,6 +116,60 @@ class Scribe:
         mirror = self.entry([(p.account_id, p.side.other, p.amount) for p in posted.postings], reverses=entry)
         self._add(entry, EntryReversed(book_id=posted.book_id, reversed_by=mirror))
         return mirror
+
+    def limit(self, account: UUID, ceiling: int | None, *, effective_at: datetime) -> None:
+        self._add(
+            account, AccountLimitsChanged(overdraft_limit=None, floor=None, ceiling=ceiling, effective_at=effective_at)
+        )
+
+    def hold(self, account: UUID, destination: UUID, amount: int, *, expires_at: datetime | None = None) -> UUID:
+        """Funds of a debit-normal `account` are set aside."""
+        hold_id = uuid4()
+        placed = HoldPlaced(
+            book_id=self._opened[account].book_id,
+            postings=self._of_hold(account, destination, amount),
+            expires_at=expires_at,
+            description="A hold",
+        )
+        self._holds[hold_id] = (placed, amount)
+        self._add(hold_id, placed)
+        return hold_id
+
+    def increase(self, hold: UUID, amount: int) -> None:
+        placed, remaining = self._holds[hold]
+        self._holds[hold] = (placed, remaining + amount)
+        self._add(hold, HoldIncreased(book_id=placed.book_id, postings=self._part(hold, amount)))
+
+    def capture(self, hold: UUID, amount: int, *, final: bool = False) -> UUID:
+        placed, remaining = self._holds[hold]
+        final = final or amount == remaining
+        released, entry_id = remaining if final else amount, uuid4()
+        self._holds[hold] = (placed, remaining - released)
+        captured = HoldCaptured(
+            book_id=placed.book_id, entry_id=entry_id, amount=amount, released=self._part(hold, released), final=final
+        )
+        self._add(hold, captured)
+        entry = EntryPosted(
+            book_id=placed.book_id, value_date=DAY, postings=self._part(hold, amount), captures=hold, recipe={"n": 1}
+        )
+        self._add(entry_id, entry)
+        return entry_id
+
+    def void(self, hold: UUID) -> None:
+        placed, remaining = self._holds[hold]
+        self._add(hold, HoldVoided(book_id=placed.book_id, released=self._part(hold, remaining)))
+
+    def expire(self, hold: UUID) -> None:
+        placed, remaining = self._holds[hold]
+        self._add(hold, HoldExpired(book_id=placed.book_id, released=self._part(hold, remaining)))
+
+    def _part(self, hold: UUID, amount: int) -> tuple[Posting, Posting]:
+        source, destination = self._holds[hold][0].postings
+        return self._of_hold(source.account_id, destination.account_id, amount)
+
+    def _of_hold(self, account: UUID, destination: UUID, amount: int) -> tuple[Posting, Posting]:
+        currency = self._opened[account].currency
+        return Posting(account, Side.CREDIT, amount, currency), Posting(destination, Side.DEBIT, amount, currency)
 
     def refuse(self, command: str, scope: UUID, code: str, **details: str | int | None) -> UUID:
         command_id = uuid4()

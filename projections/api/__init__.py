@@ -4,12 +4,13 @@ from typing import Final
 
 from starlette.routing import Route
 
-from projections.api import accounts, audit_trail, balances, books, journal
+from projections.api import accounts, audit_trail, balances, books, holds, journal
 
 routes: Final[list[Route]] = [
     *books.routes,
     *accounts.routes,
     *balances.routes,
     *journal.routes,
+    *holds.routes,
     *audit_trail.routes,
 ]

@@ -1,5 +1,6 @@
 """Accounts, read: as they stand, and their postings."""
 
+from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from starlette.routing import Route
 from domain import ids
 from domain.account import Status, Type, balance
 from domain.errors import AccountNotFound
-from domain.events import AccountOpened, EntryPosted, decode
+from domain.events import AccountOpened, EntryPosted, HoldPlaced, decode
 from domain.posting import Totals
 from projections import accounts
 from projections.api.answering import Answer, answer, listed, one
@@ -114,6 +115,7 @@ def resource(row: dict[str, Any]) -> dict[str, Any]:
         "overdraft_limit": row["overdraft_limit"],
         "floor": row["floor"],
         "ceiling": row["ceiling"],
+        "limits_to_come": [_limits(limits) for limits in row["limits_to_come"]],
         "status": row["status"],
         "opened_on": row["opened_on"],
         "opened_at": row["opened_at"],
@@ -122,8 +124,12 @@ def resource(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _limits(limits: dict[str, Any]) -> dict[str, Any]:
+    return {**limits, "effective_at": datetime.fromisoformat(limits["effective_at"])}
+
+
 def posting_resource(account_id: UUID, opened: AccountOpened, row: dict[str, Any]) -> dict[str, Any]:
-    """`balance` is the account's after this posting."""
+    """`balance` is the account's after this posting; a `pending` one is a hold's, below zero where it takes back."""
     totals = Totals(row["number"], row["debits"], row["credits"], row["pending_debits"], row["pending_credits"])
     after = balance(Type(opened.type), totals)
     event = decode(row["posted_name"], row["posted_payload"])
@@ -136,9 +142,11 @@ def posting_resource(account_id: UUID, opened: AccountOpened, row: dict[str, Any
         "currency": opened.currency,
         "balance": after.posted,
         "available": after.available,
+        "pending": row["pending"],
         "value_date": row["value_date"],
-        "entry_id": ids.show(ids.ENTRY, row["entry_id"]),
-        "description": event.description if isinstance(event, EntryPosted) else "",
+        "entry_id": None if row["pending"] else ids.show(ids.ENTRY, row["stream"]),
+        "hold_id": ids.show(ids.HOLD, row["stream"]) if row["pending"] else None,
+        "description": event.description if isinstance(event, EntryPosted | HoldPlaced) else "",
         "recorded_at": row["recorded_at"],
         "position": row["position"],
     }

@@ -12,14 +12,14 @@ from projections import audit_trail
 from projections.api.answering import answer, listed
 from projections.api.parameters import BookName, Page, Position, Text, ThingId, asked
 
-_KIND_OF_NOUN: Final = {"account": ids.ACCOUNT, "book": ids.BOOK, "journal_entry": ids.ENTRY}
+_KIND_OF_NOUN: Final = {"account": ids.ACCOUNT, "book": ids.BOOK, "hold": ids.HOLD, "journal_entry": ids.ENTRY}
 
 
 class AuditList(Page[Position]):
     """Records, newest first; the cursors are positions.
 
-    `stream`: what happened to one account, journal entry or book, refused commands upon it included. `refused`: only
-    refused commands, or only what was done.
+    `stream`: what happened to one account, journal entry, hold or book, refused commands upon it included. `refused`:
+    only refused commands, or only what was done.
     """
 
     book: BookName | None = None

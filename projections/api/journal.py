@@ -72,16 +72,18 @@ def resource(row: dict[str, Any]) -> dict[str, Any]:
             }
             for posting, code in zip(row["postings"], row["codes"], strict=True)
         ],
-        "reverses": _shown(row["reverses"]),
-        "reversed_by": _shown(row["reversed_by"]),
+        "reverses": _shown(ids.ENTRY, row["reverses"]),
+        "reversed_by": _shown(ids.ENTRY, row["reversed_by"]),
+        "captures": _shown(ids.HOLD, row["captures"]),
+        "recipe": row["recipe"],
         "actor": row["actor"],
         "recorded_at": row["recorded_at"],
         "position": row["position"],
     }
 
 
-def _shown(entry_id: UUID | None) -> str | None:
-    return None if entry_id is None else ids.show(ids.ENTRY, entry_id)
+def _shown(kind: str, thing: UUID | None) -> str | None:
+    return None if thing is None else ids.show(kind, thing)
 
 
 routes: Final = [

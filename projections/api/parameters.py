@@ -69,6 +69,10 @@ def _entry(value: Any) -> UUID:
     return ids.parse(ids.ENTRY, _text(value))
 
 
+def _hold(value: Any) -> UUID:
+    return ids.parse(ids.HOLD, _text(value))
+
+
 def _book(value: Any) -> UUID:
     """A book by its code or id; an id begins like no code may."""
     name = _text(value)
@@ -77,8 +81,8 @@ def _book(value: Any) -> UUID:
 
 def _thing(value: Any) -> UUID:
     kind = _text(value).partition("_")[0]
-    if kind not in (ids.ACCOUNT, ids.BOOK, ids.ENTRY):
-        raise ValueError("not the id of an account, a journal entry or a book")
+    if kind not in (ids.ACCOUNT, ids.BOOK, ids.ENTRY, ids.HOLD):
+        raise ValueError("not the id of an account, a journal entry, a hold or a book")
     return ids.parse(kind, _text(value))
 
 
@@ -88,10 +92,11 @@ def _typeid(kind: str) -> WithJsonSchema:
 
 AccountId = Annotated[UUID, BeforeValidator(_account), _typeid("acc")]
 EntryId = Annotated[UUID, BeforeValidator(_entry), _typeid("je")]
+HoldId = Annotated[UUID, BeforeValidator(_hold), _typeid("hold")]
 BookId = Annotated[UUID, BeforeValidator(_book), _typeid("book")]
 BookName = Annotated[UUID, BeforeValidator(_book), WithJsonSchema({"type": "string"})]
 """A book's code or id."""
-ThingId = Annotated[UUID, BeforeValidator(_thing), _typeid("(acc|je|book)")]
+ThingId = Annotated[UUID, BeforeValidator(_thing), _typeid("(acc|je|hold|book)")]
 Position = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=POSITION_MAX)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_plain)]
 Time = Annotated[AwareDatetime, BeforeValidator(_time)]

@@ -14,9 +14,6 @@ CREATE TABLE accounts (
     type            text NOT NULL,
     currency        char(3) NOT NULL,
     title           text,
-    overdraft_limit bigint,
-    floor           bigint,
-    ceiling         bigint,
     status          text NOT NULL,
     opened_on       date NOT NULL,
     opened_at       timestamptz NOT NULL,
@@ -26,7 +23,6 @@ CREATE TABLE accounts (
     position        bigint NOT NULL,
     UNIQUE (book_id, code)
 );
-COMMENT ON COLUMN accounts.overdraft_limit IS 'As floor and ceiling: minor units on the normal side; NULL is no limit.';
 COMMENT ON COLUMN accounts.position IS 'Of the last event that changed the account itself; opened_position of the first.';
 
 -- An account without postings has no row.
@@ -41,7 +37,7 @@ CREATE TABLE balances (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE balances IS 'Totals in minor units of the account''s currency, after its last posting.';
 
--- Limits that are yet to take effect, or have: the ones in force are chosen when asked for.
+-- One row for the opening of each account and one for each change: the ones in force are chosen when asked for.
 -- One row for the opening of each account and one for each change.
 CREATE TABLE limits (
     account_id      uuid NOT NULL,
@@ -55,6 +51,3 @@ CREATE TABLE limits (
 );
 COMMENT ON COLUMN limits.effective_at IS 'NULL: since the account was opened.';
 COMMENT ON COLUMN limits.overdraft_limit IS 'As floor and ceiling: minor units on the normal side; NULL is no limit.';
-INSERT INTO limits (account_id, version, overdraft_limit, floor, ceiling, position)
-    SELECT account_id, 1, overdraft_limit, floor, ceiling, opened_position FROM accounts;
-ALTER TABLE accounts DROP COLUMN overdraft_limit, DROP COLUMN floor, DROP COLUMN ceiling;

@@ -31,7 +31,7 @@ WITH t AS (
 SELECT as_of, head, book_id, code, title, metadata, opened_at FROM t LEFT JOIN books ON book_id = %(book)s;
 
 -- accounts --
--- By book and code.
+-- By book and code. Of an account's limits those with the latest effective time that has come are in force.
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
@@ -60,8 +60,18 @@ WITH t AS (
      ORDER BY book_id DESC, code DESC LIMIT %(limit)s)
 )
 SELECT as_of, head, account_id, book_id, code, type, currency, title, overdraft_limit, floor, ceiling, status,
-       opened_on, opened_at, metadata, version
-FROM t LEFT JOIN page ON true
+       opened_on, opened_at, metadata, version, ARRAY(
+           SELECT json_build_object('effective_at', effective_at, 'overdraft_limit', l.overdraft_limit,
+                                    'floor', l.floor, 'ceiling', l.ceiling)
+           FROM limits AS l WHERE l.account_id = page.account_id AND effective_at > now() ORDER BY l.version
+       ) AS limits_to_come
+FROM t
+LEFT JOIN page ON true
+LEFT JOIN LATERAL (
+    SELECT overdraft_limit, floor, ceiling FROM limits
+    WHERE limits.account_id = page.account_id AND (effective_at IS NULL OR effective_at <= now())
+    ORDER BY effective_at DESC NULLS LAST, limits.version DESC LIMIT 1
+) AS in_force ON true
 ORDER BY book_id, code;
 
 -- account --
@@ -71,8 +81,18 @@ WITH t AS (
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 )
 SELECT as_of, head, account_id, book_id, code, type, currency, title, overdraft_limit, floor, ceiling, status,
-       opened_on, opened_at, metadata, version
-FROM t LEFT JOIN accounts ON account_id = %(account)s;
+       opened_on, opened_at, metadata, version, ARRAY(
+           SELECT json_build_object('effective_at', effective_at, 'overdraft_limit', l.overdraft_limit,
+                                    'floor', l.floor, 'ceiling', l.ceiling)
+           FROM limits AS l WHERE l.account_id = accounts.account_id AND effective_at > now() ORDER BY l.version
+       ) AS limits_to_come
+FROM t
+LEFT JOIN accounts ON account_id = %(account)s
+LEFT JOIN LATERAL (
+    SELECT overdraft_limit, floor, ceiling FROM limits
+    WHERE limits.account_id = accounts.account_id AND (effective_at IS NULL OR effective_at <= now())
+    ORDER BY effective_at DESC NULLS LAST, limits.version DESC LIMIT 1
+) AS in_force ON true;
 
 -- balance --
 -- One account's, from the log alone: its opening says what it is, its last posting up to the position what is on it.
@@ -156,7 +176,7 @@ WITH t AS (
 SELECT as_of, head, opened.name AS opened_name, opened.payload AS opened_payload,
        number, page.position, amount, debits, credits, pending_debits, pending_credits, value_date, pending,
        CASE side WHEN 'D' THEN 'debit' WHEN 'C' THEN 'credit' END AS side,
-       posted.stream AS entry_id, posted.recorded_at, posted.name AS posted_name, posted.payload AS posted_payload
+       posted.stream, posted.recorded_at, posted.name AS posted_name, posted.payload AS posted_payload
 FROM t
 LEFT JOIN daybook.events AS opened ON opened.stream = %(account)s AND opened.version = 1
 LEFT JOIN page ON true
@@ -188,7 +208,7 @@ WITH t AS (
      ORDER BY position LIMIT %(limit)s)
 )
 SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, reversed_by, value_date, actor,
-       description, reference, metadata, postings, ARRAY(
+       description, reference, metadata, captures, recipe, postings, ARRAY(
            SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes
@@ -204,7 +224,7 @@ WITH t AS (
 ), page AS (
     (SELECT position FROM (
         SELECT number, position, lag(position) OVER (ORDER BY number DESC) AS previous FROM daybook.postings
-        WHERE account = %(account)s AND %(before)s::uuid IS NULL
+        WHERE account = %(account)s AND NOT pending AND %(before)s::uuid IS NULL
           AND (%(after)s::uuid IS NULL OR number <= (
               SELECT number FROM entries, daybook.totals_at(%(account)s, entries.position - 1)
               WHERE entry_id = %(after)s
@@ -215,7 +235,7 @@ WITH t AS (
     UNION ALL
     (SELECT position FROM (
         SELECT number, position, lag(position) OVER (ORDER BY number) AS previous FROM daybook.postings
-        WHERE account = %(account)s AND %(before)s::uuid IS NOT NULL
+        WHERE account = %(account)s AND NOT pending AND %(before)s::uuid IS NOT NULL
           AND number > (
               SELECT coalesce((SELECT number FROM daybook.totals_at(%(account)s, entries.position)), 0)
               FROM entries WHERE entry_id = %(before)s
@@ -225,7 +245,7 @@ WITH t AS (
      ORDER BY number LIMIT %(limit)s)
 )
 SELECT as_of, head, entry_id, book_id, entries.position, recorded_at, reverses, reversed_by, value_date, actor,
-       description, reference, metadata, postings, ARRAY(
+       description, reference, metadata, captures, recipe, postings, ARRAY(
            SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes
@@ -244,11 +264,70 @@ WITH t AS (
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 )
 SELECT as_of, head, entry_id, book_id, position, recorded_at, reverses, reversed_by, value_date, actor,
-       description, reference, metadata, postings, ARRAY(
+       description, reference, metadata, captures, recipe, postings, ARRAY(
            SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes
 FROM t LEFT JOIN entries ON entry_id = %(entry)s;
+
+-- holds --
+-- Newest first, of one book or account or of all.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), page AS (
+    (SELECT * FROM holds
+     WHERE %(before)s::uuid IS NULL
+       AND (%(after)s::uuid IS NULL OR position < (SELECT position FROM holds WHERE hold_id = %(after)s))
+       AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
+       AND (%(account)s::uuid IS NULL OR account_id = %(account)s)
+       AND (%(status)s::text IS NULL OR status = %(status)s)
+     ORDER BY position DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT * FROM holds
+     WHERE %(before)s::uuid IS NOT NULL
+       AND position > (SELECT position FROM holds WHERE hold_id = %(before)s)
+       AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
+       AND (%(account)s::uuid IS NULL OR account_id = %(account)s)
+       AND (%(status)s::text IS NULL OR status = %(status)s)
+     ORDER BY position LIMIT %(limit)s)
+)
+SELECT as_of, head, hold_id, page.book_id, page.account_id, source.code AS account_code, destination_id,
+       destination.code AS destination_code, page.status, amount, captured, remaining, page.currency, expires_at,
+       actor, recorded_at, description, reference, page.metadata, page.version, changed
+FROM t
+LEFT JOIN page ON true
+LEFT JOIN accounts AS source ON source.account_id = page.account_id
+LEFT JOIN accounts AS destination ON destination.account_id = destination_id
+ORDER BY page.position DESC;
+
+-- hold --
+-- One, by its id.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, hold_id, holds.book_id, holds.account_id, source.code AS account_code, destination_id,
+       destination.code AS destination_code, holds.status, amount, captured, remaining, holds.currency, expires_at,
+       actor, recorded_at, description, reference, holds.metadata, holds.version, changed
+FROM t
+LEFT JOIN holds ON hold_id = %(hold)s
+LEFT JOIN accounts AS source ON source.account_id = holds.account_id
+LEFT JOIN accounts AS destination ON destination.account_id = destination_id;
+
+-- holds_due --
+-- Those whose time has come or soon will, first come first, and how many seconds that is from now: by the clock of the
+-- database alone, which also decides. Those already asked to end are left out: they stay until the read model is told.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, hold_id, extract(epoch FROM expires_at - now())::float8 AS due_in_s
+FROM t
+LEFT JOIN holds
+    ON status = 'held' AND expires_at <= now() + %(within_s)s * interval '1 second'
+    AND hold_id <> ALL (%(asked)s::uuid[])
+ORDER BY expires_at LIMIT %(limit)s;
 
 -- audit_trail --
 -- Newest first. What happened to one thing, its own events and the refused commands upon it, is found by the log's own

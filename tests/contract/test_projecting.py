@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -31,11 +33,12 @@ from projections import accounts, journal
 from projections.catalogue import ALL
 from tests.reading import Scribe
 
-TABLES = ("books", "accounts", "balances", "entries", "audit_trail")
+TABLES = ("books", "accounts", "limits", "balances", "entries", "holds", "audit_trail")
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 def write_some_history(dsn: str, *, seed: int = 1, commits: int = 40) -> int:
-    """Books, accounts, entries, reversals, freezes and refusals in commits of all sizes; returns the head."""
+    """Books, accounts, entries, reversals, freezes, limits, holds and refusals in commits of all sizes; the head."""
     chance = random.Random(seed)
     with Scribe(dsn) as scribe:
         books = [scribe.book("north"), scribe.book("south")]
@@ -55,15 +58,36 @@ def write_some_history(dsn: str, *, seed: int = 1, commits: int = 40) -> int:
                         scribe.freeze(credit)
                         scribe.unfreeze(credit)
                     if chance.random() < 0.1:
+                        scribe.limit(debit, chance.randrange(10**6), effective_at=NOON)
+                    if chance.random() < 0.3:
+                        live_some_of_a_hold(scribe, chance, debit, credit)
+                    if chance.random() < 0.1:
                         scribe.refuse("post_entry", book, "entry_unbalanced")
         scribe.freeze(chart[books[0]][0])
         return scribe.position
 
 
+def live_some_of_a_hold(scribe: Scribe, chance: random.Random, account: UUID, destination: UUID) -> None:
+    """However far it comes, all of it in one commit."""
+    hold = scribe.hold(account, destination, 100, expires_at=chance.choice([None, NOON]))
+    if chance.random() < 0.5:
+        scribe.increase(hold, 50)
+    if chance.random() < 0.5:
+        scribe.capture(hold, 30)
+        scribe.capture(hold, 20)
+    end = chance.choice(["none", "captured", "voided", "expired"])
+    if end == "captured":
+        scribe.capture(hold, 10, final=True)
+    elif end == "voided":
+        scribe.void(hold)
+    elif end == "expired":
+        scribe.expire(hold)
+
+
 def tables(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
     with psycopg.connect(dsn) as connection:
         return {
-            table: connection.execute(f"SELECT * FROM daybook_read.{table} ORDER BY 1".encode()).fetchall()
+            table: connection.execute(f"SELECT * FROM daybook_read.{table} ORDER BY 1, 2".encode()).fetchall()
             for table in TABLES
         }
 
@@ -181,7 +205,7 @@ def test_runners_follow_the_log_as_it_grows(database: str) -> None:
         status = projections.status()
 
     assert sorted(took)[5] < projecting.POLL_S / 2
-    assert [s.name for s in status] == ["accounts", "journal", "audit_trail"]
+    assert [s.name for s in status] == ["accounts", "journal", "holds", "audit_trail"]
     assert all(s.running and s.error is None and s.lag_events == 0 and s.lag_s == 0 for s in status)
     assert not any(s.running for s in projections.status())
 
@@ -242,7 +266,7 @@ def test_killed_sessions_are_replaced(database: str) -> None:
             )
             scribe.account(book, f"a:{number}")
             wait_until(lambda: at(projections, scribe.position))
-            assert killed >= 4  # Three that work and one that listens, besides the writer's.
+            assert killed >= 5  # Four that work and one that listens, besides the writer's.
 
         wait_until(lambda: all(status.error is None for status in projections.status()))
 
@@ -323,7 +347,9 @@ def test_an_event_too_new_stops_loudly(database: str, monkeypatch: pytest.Monkey
 
     assert (status.position, status.head, status.running) == (2, 4, True)
     assert status.error is not None and "book.painted.v1" in status.error
-    assert len([fields for name, fields in events if name == "projection.failed" and fields["position"] == 3]) == 3
+    assert len([fields for name, fields in events if name == "projection.failed" and fields["position"] == 3]) == len(
+        ALL
+    )
 
 
 class _FromTheFuture(BookOpened, frozen=True, kw_only=True):
@@ -350,7 +376,7 @@ def test_one_projection_fails_alone_and_recovers(database: str, monkeypatch: pyt
     with following(database, events) as projections:
         wait_until(lambda: projections.status()[1].failed_at == head)
         failed = projections.status()[1]
-        wait_until(lambda: [s.position for s in projections.status()] == [head, head - 1, head])
+        wait_until(lambda: [s.position for s in projections.status()] == [head, head - 1, head, head])
         query(database, f"DELETE FROM daybook_read.entries WHERE entry_id = '{entry}' RETURNING 1")
         wait_until(lambda: at(projections, head))
 
