@@ -12,20 +12,21 @@ from psycopg import Connection, IsolationLevel, sql
 from psycopg.sql import Identifier, Literal
 from psycopg.types.json import set_json_loads
 
+from adapters.postgres.builds import create_tables
 from adapters.postgres.datastore import connect, first_line
 from adapters.postgres.projecting import READ_SCHEMA
 from adapters.postgres.recorder import COLUMNS, raw_event
 from domain.errors import Unavailable
 from domain.events import recorded
 from projections.catalogue import ALL
-from projections.projection import ROWS, Projection, statements, tracked_as
+from projections.projection import ROWS, Projection, statements, tables, tracked_as
 from replay.digest import Digest, digest
 
 ROWS_AT_ONCE: Final = 5_000
 BATCH: Final = 2_000
 TRACKING: Final = "tracking"
 
-_WRITES: Final = re.compile(r"\b(?:INSERT INTO|(?<!DO )UPDATE|DELETE FROM)\s+(\w+)")
+_CREATED: Final = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 
 Progress = Callable[[str, int, int], None]
 """Told after each batch a projection's name, its position and where it ends."""
@@ -43,10 +44,9 @@ class Model(Struct, frozen=True):
     digest: Digest
 
 
-def written_by(projection: Projection) -> list[str]:
-    """The tables a projection writes: its own, and nobody else's."""
-    found = {name for statement in statements(projection.NAME).values() for name in _WRITES.findall(statement)}
-    return sorted(found)
+def tables_of(projection: Projection) -> list[str]:
+    """The names of its tables."""
+    return sorted(_CREATED.findall(tables(projection.NAME)))
 
 
 @contextmanager
@@ -70,12 +70,14 @@ def digests(
     connection: Connection[Any], *, schema: str = READ_SCHEMA, projections: Sequence[Projection] = ALL
 ) -> list[Model]:
     """Every read model of the schema, with the position it is as of."""
-    query = sql.SQL("SELECT application_name, notification_id FROM {}").format(Identifier(schema, TRACKING))
+    tracking = Identifier(schema, TRACKING)
+    connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(tracking))  # No build changes places now.
+    query = sql.SQL("SELECT application_name, notification_id FROM {}").format(tracking)
     reached: dict[str, int] = dict(connection.execute(query).fetchall())
     return [
         Model(projection.NAME, reached.get(tracked_as(projection)), _digest(connection, schema, table))
         for projection in projections
-        for table in written_by(projection)
+        for table in tables_of(projection)
     ]
 
 
@@ -133,9 +135,10 @@ def replay(
     )
     if first := held.fetchone():
         raise SchemaNotEmpty(f"the schema {schema} is not empty: there is {first[0]}")
-    for table in [TRACKING, *(table for projection in projections for table in written_by(projection))]:
-        like = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)")
-        connection.execute(like.format(Identifier(schema, table), Identifier(READ_SCHEMA, table)))
+    like = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)")
+    connection.execute(like.format(Identifier(schema, TRACKING), Identifier(READ_SCHEMA, TRACKING)))
+    for projection in projections:
+        create_tables(connection, projection, schema)
     connection.execute(sql.SQL("SET LOCAL search_path = {}").format(Identifier(schema)))
     for projection in projections:
         end = until[projection.NAME]
