@@ -110,17 +110,38 @@ def create_tables(connection: Connection[Any], projection: Projection, schema: s
         connection.execute("SELECT set_config('search_path', %s, true)", row)
 
 
-def take_place(connection: Connection[Any], build: Build) -> None:
-    """Make the build live, in the place of the one that is. Nobody may be at either of them.
+def hold_all(connection: Connection[Any]) -> None:
+    """Wait, not long, until nobody reads or writes read models, and let nobody begin until the db transaction ends.
 
     Raises:
-        psycopg.errors.LockNotAvailable: Somebody reads just now; the next try may do.
+        psycopg.errors.LockNotAvailable: Somebody is at it for longer; the next try may do.
+    """
+    connection.execute(f"SET LOCAL lock_timeout = {LOCK_MS}".encode())
+    # Everyone has this one open, and so nobody is between the old tables and the new position, or the reverse.
+    connection.execute("LOCK TABLE daybook_read.tracking IN ACCESS EXCLUSIVE MODE")
+
+
+def is_behind(connection: Connection[Any], build: Build) -> bool:
+    """Whether the live build has applied more than this one."""
+    live = find(connection, build.name, live=True)
+    reached = "SELECT coalesce((SELECT notification_id FROM daybook_read.tracking WHERE application_name = %s), 0)"
+    ours, theirs = (
+        connection.execute(reached.encode(), (one.tracked_as if one is not None else "",)).fetchone()
+        for one in (build, live)
+    )
+    assert ours is not None and theirs is not None
+    return bool(ours[0] < theirs[0])
+
+
+def take_place(connection: Connection[Any], build: Build) -> None:
+    """Make the build live, in the place of the one that is.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: As `hold_all`.
         psycopg.errors.DependentObjectsStillExist: Something that is not ours hangs on the old tables.
     """
     with connection.transaction():
-        connection.execute(SQL("SET LOCAL lock_timeout = {}").format(LOCK_MS))
-        # Every reader has this one open, and so none is between the old tables and the new position, or the reverse.
-        connection.execute("LOCK TABLE daybook_read.tracking IN ACCESS EXCLUSIVE MODE")
+        hold_all(connection)
         old = find(connection, build.name, live=True)
         grants = _grants(connection, build.tables)
         if old is not None:
@@ -133,9 +154,11 @@ def take_place(connection: Connection[Any], build: Build) -> None:
             connection.execute(move.format(Identifier(build.schema, table), Identifier(READ_SCHEMA)))
         for grant in grants:
             connection.execute(grant)
+        live_as = f"{build.name}.v{build.version}"
+        connection.execute("DELETE FROM daybook_read.tracking WHERE application_name = %s", (live_as,))
         connection.execute(
             "UPDATE daybook_read.tracking SET application_name = %s WHERE application_name = %s",
-            (f"{build.name}.v{build.version}", build.tracked_as),
+            (live_as, build.tracked_as),
         )
         connection.execute(
             "UPDATE daybook_read.builds SET live = true, live_since = clock_timestamp() WHERE id = %s", (build.id,)

@@ -1,35 +1,52 @@
-"""Keeps the read models up with the log: a batch of events, their changes and the new tracking position in one commit.
+"""Keeps the read models up with the log: a supervised runner for each projection, in a thread of its own.
 
-A projection's tracking row is locked before the log is read, so two runners of one projection take turns and no event
-is applied twice. A store that cannot be reached is waited for; an event that cannot be applied stops its projection,
-loudly, and no other.
+Of all processes with the same code one works at a projection; the others stand by and take over when its session ends.
+Tables that other code has made are built anew beside, and take the place once they have caught up. A store that cannot
+be reached is waited for; an event that cannot be applied parks its projection, loudly, and no other.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any, Final
 
-import msgspec
 import psycopg
-from eventsourcing.persistence import Tracking
-from eventsourcing.postgres import PostgresTrackingRecorder
 from msgspec import Struct, structs
-from psycopg import Connection, Cursor
-from psycopg.rows import TupleRow, dict_row
-from psycopg.sql import SQL, Identifier
+from psycopg import Connection
+from psycopg.rows import TupleRow
 
-from adapters.postgres.datastore import Datastore, Watchdog, connect, cut, first_line
-from adapters.postgres.recorder import COLUMNS, raw_event
+from adapters.postgres import applying
+from adapters.postgres.applying import (
+    Applier,
+    OnEvent,
+    ProjectionFailed,
+    Standing,
+    Superseded,
+    TrackingRecorder,
+    out_of_reach,
+    silent,
+)
+from adapters.postgres.building import BuildUnderWay, build_beside
+from adapters.postgres.builds import READ_SCHEMA
+from adapters.postgres.datastore import connect, cut, first_line
 from domain.errors import Unavailable
-from domain.events import RawEvent, recorded
 from projections.catalogue import ALL
-from projections.projection import ROWS, Projection, statements, tracked_as
+from projections.projection import Projection
 
-READ_SCHEMA: Final = "daybook_read"
-BATCH: Final = 2000
-"""Events in one commit at most."""
+__all__ = [
+    "READ_SCHEMA",
+    "Applier",
+    "Bell",
+    "ProjectionFailed",
+    "Projections",
+    "Runner",
+    "State",
+    "Status",
+    "TrackingRecorder",
+    "catch_up",
+]
 
 PACE_S: Final = 0.01
 """Shortest time from one small batch to the next: under load a commit for every few events would cost a core."""
@@ -37,205 +54,52 @@ COALESCE_S: Final = 0.002
 """How long nudges are gathered after one has been passed on."""
 POLL_S: Final = 1.0
 """How long a nudge may be missed before the log is looked at anyway."""
+STANDBY_S: Final = 0.5
+"""How often one that stands by asks for the lead."""
 RETRY_S: Final = 10.0
-"""How long a failed projection rests before it is tried again: what stopped it may have been mended in the database."""
+"""How long a parked projection rests before it is tried again: what stopped it may have been mended in the database."""
 BACKOFF_S: Final = (0.05, 2.0)
-"""The first and the longest wait before an unreachable store is asked again."""
-PATIENCE_S: Final = 10.0
-"""How long one batch may take before its connection is cut, as when the server is frozen."""
+"""The first and the longest wait before an unreachable store is asked again, and before a dead runner runs again."""
 
-_EVENTS: Final = f"SELECT {COLUMNS} FROM daybook.events WHERE position > %s ORDER BY position LIMIT %s"
-_LOOK: Final = """
-SELECT daybook.head(),
-       coalesce((SELECT extract(epoch FROM clock_timestamp() - recorded_at)::float8 FROM daybook.events
-                 WHERE position = %s), 0)
-"""
+NEWS: Final = frozenset({"projection.recovered", "projection.building", "projection.switched", "projection.leading"})
+"""The log lines that are no faults."""
 
 
-class OnEvent(Protocol):
-    """Takes one log line: a name and fields."""
+class State(StrEnum):
+    """What a runner does."""
 
-    def __call__(self, event: str, /, **fields: Any) -> Any: ...
-
-
-def silent(event: str, /, **fields: Any) -> None:
-    """Logs nothing."""
+    STARTING = "starting"
+    FOLLOWING = "following"
+    STANDING_BY = "standing_by"  # Another process works at it.
+    BUILDING = "building"  # The live tables are of other code; new ones are made beside them.
+    PARKED = "parked"  # At an event that cannot be applied.
+    SUPERSEDED = "superseded"  # Newer code has made the tables live.
+    FAILED = "failed"  # The store cannot be reached, or a build cannot take its place.
+    STOPPED = "stopped"
 
 
 class Status(Struct, frozen=True):
     """How a projection stands. `lag_s` is the age of the oldest event it has not applied, 0 without any.
 
-    `error` is set while it is stopped; `failed_at` is the position it cannot get past, None when it is the store that
-    cannot be reached. `head` and the lags are at most a second or two old.
+    `error` is set while it stands still; `failed_at` is the position it is parked at, if it is. `head`, the lags and
+    `rate` are at most a second or two old. `applied` and `rate` (events per second) are of this process alone, as is
+    `restarts`: how often the runner had died. `building_at` is the position of a build beside, while one is made here.
     """
 
     name: str
     version: int
-    running: bool
-    position: int
-    head: int
-    lag_events: int
-    lag_s: float
-    error: str | None
-    failed_at: int | None
-
-
-class ProjectionFailed(Exception):
-    """An event cannot be applied; every event before it has been."""
-
-    def __init__(self, name: str, position: int, error: BaseException) -> None:
-        super().__init__(f"{name} cannot apply the event at {position}: {type(error).__name__}: {first_line(error)}")
-        self.name = name
-        self.position = position
-
-
-class OtherVersion(Exception):
-    """The tables were built by another version of the projection and have to be built anew."""
-
-
-class TrackingRecorder(PostgresTrackingRecorder):
-    """The library's tracking upon the read models' own table, within our db transactions."""
-
-    def __init__(self, dsn: str, schema: str = READ_SCHEMA) -> None:
-        datastore = Datastore(dsn)
-        datastore.schema = schema
-        super().__init__(datastore, tracking_table_name="tracking")
-        self._table = Identifier(schema, self.tracking_table_name)
-
-    def create_table(self) -> None:
-        """The table comes from the migrations."""
-
-    def lock(self, cursor: Cursor[TupleRow], projection: Projection) -> int:
-        """The position reached; nobody else goes on from there until this db transaction ends."""
-        name = tracked_as(projection)
-        query = SQL("SELECT notification_id FROM {} WHERE application_name = %s FOR UPDATE").format(self._table)
-        row = cursor.execute(query, (name,), prepare=True).fetchone()
-        return row[0] if row is not None else self._begin(cursor, projection, name)
-
-    def _begin(self, cursor: Cursor[TupleRow], projection: Projection, name: str) -> int:
-        others = SQL("SELECT application_name FROM {} WHERE starts_with(application_name, %s)").format(self._table)
-        for (other,) in cursor.execute(others, (f"{projection.NAME}.v",)).fetchall():
-            if other != name:
-                raise OtherVersion(f"the tables are those of {other}, this Daybook makes {name}")
-        # A row that somebody else adds just now is waited for, and is locked all the same.
-        begin = SQL(
-            "INSERT INTO {} AS t VALUES (%s, 0) ON CONFLICT (application_name)"
-            " DO UPDATE SET notification_id = t.notification_id RETURNING notification_id"
-        ).format(self._table)
-        row = cursor.execute(begin, (name,)).fetchone()
-        assert row is not None
-        return int(row[0])
-
-    def advance(self, cursor: Cursor[TupleRow], projection: Projection, position: int) -> None:
-        """Set the position reached, by the library's own statement."""
-        with cursor.connection.cursor(row_factory=dict_row) as library_cursor:
-            self._insert_tracking(library_cursor, Tracking(tracked_as(projection), position))
-
-
-class Applier:
-    """Applies the log to one projection's read models, over one connection, for one thread.
-
-    `position` is the one reached, as far as it is known.
-    """
-
-    def __init__(
-        self, dsn: str, projection: Projection, *, schema: str = READ_SCHEMA, on_event: OnEvent = silent
-    ) -> None:
-        self.projection = projection
-        self.position = 0
-        self._dsn = dsn
-        self._schema = schema
-        self._on_event = on_event
-        self._sql = {name: statements(projection.NAME)[name].encode() for name in projection.CHANGES}
-        self._tracking = TrackingRecorder(dsn, schema)
-        self._connection: Connection[TupleRow] | None = None
-        self._watchdog = Watchdog(time.monotonic)
-
-    def apply(self) -> int:
-        """Apply the next events, at most `BATCH`; returns how many there were.
-
-        Raises:
-            ProjectionFailed: One of them cannot be applied.
-            Unavailable, psycopg.OperationalError: The store cannot be reached.
-        """
-        try:
-            return self._apply(BATCH)
-        except Exception as error:
-            if out_of_reach(error):
-                raise
-            # One by one, so that all before the event at fault are applied and its position is known.
-            name = self.projection.NAME
-            self._on_event("projection.batch_failed", projection=name, after=self.position, error=first_line(error))
-            return self._apply_singly()
-
-    def look(self) -> tuple[int, float]:
-        """The log's head, and the age in seconds of the first event that is not applied, 0 without any."""
-        with self._session() as connection:
-            row = connection.execute(_LOOK, (self.position + 1,), prepare=True).fetchone()
-            assert row is not None
-            return row[0], max(0.0, row[1])
-
-    def drop(self) -> None:
-        """Give the connection up without waiting for a server that may not answer."""
-        if self._connection is not None:
-            cut(self._connection)
-            self._connection.close()
-            self._connection = None
-
-    def close(self) -> None:
-        self.drop()
-        self._watchdog.close()
-
-    def _apply_singly(self) -> int:
-        for count in range(BATCH):
-            try:
-                if self._apply(1) == 0:
-                    return count
-            except Exception as error:
-                if out_of_reach(error):
-                    raise
-                raise ProjectionFailed(self.projection.NAME, self.position + 1, error) from error
-        return BATCH
-
-    def _apply(self, limit: int) -> int:
-        with self._session() as connection, connection.transaction(), connection.cursor() as cursor:
-            self.position = self._tracking.lock(cursor, self.projection)
-            events = cursor.execute(_EVENTS, (self.position, limit), prepare=True, binary=True).fetchall()
-            if not events:
-                return 0
-            for name, rows in self._rows(map(raw_event, events)).items():
-                if rows:
-                    cursor.execute(self._sql[name], {ROWS: msgspec.json.encode(rows).decode()}, prepare=True)
-            self._tracking.advance(cursor, self.projection, events[-1][0])
-        self.position = events[-1][0]
-        return len(events)
-
-    def _rows(self, events: Iterator[RawEvent]) -> dict[str, list[dict[str, Any]]]:
-        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in self.projection.CHANGES}
-        project = self.projection.project
-        for event in events:
-            for change in project(recorded(event)):
-                rows[change.name].append(change.row)
-        return rows
-
-    @contextmanager
-    def _session(self) -> Iterator[Connection[TupleRow]]:
-        """Our connection, made if need be; waiting on it is bounded, also when the server is frozen."""
-        if self._connection is not None:
-            with self._watchdog.guarding(self._connection, PATIENCE_S):
-                yield self._connection
-            return
-        connection = self._connection = connect(self._dsn)
-        with self._watchdog.guarding(connection, PATIENCE_S):
-            # A crash of Postgres may forget the last commits, changes and tracking together; they are then made again.
-            connection.execute("SET synchronous_commit = off")
-            connection.execute(SQL("SET search_path = {}").format(Identifier(self._schema)))
-            yield connection
-
-
-def out_of_reach(error: BaseException) -> bool:
-    """Whether it is the store that failed, and not the event."""
-    return isinstance(error, Unavailable | psycopg.OperationalError | psycopg.InterfaceError)
+    running: bool = False
+    state: State = State.STARTING
+    position: int = 0
+    head: int = 0
+    lag_events: int = 0
+    lag_s: float = 0.0
+    applied: int = 0
+    rate: float = 0.0
+    restarts: int = 0
+    building_at: int | None = None
+    error: str | None = None
+    failed_at: int | None = None
 
 
 class Runner:
@@ -250,71 +114,140 @@ class Runner:
     ) -> None:
         self.nudge = threading.Event()
         """To be set by whoever hears that the log has grown, and after `stop`."""
+        self._dsn = dsn
+        self._projection = projection
         self._applier = Applier(dsn, projection, schema=schema, on_event=on_event)
         self._on_event = on_event
         self._looked_at = 0.0
+        self._applied_then = 0
         self._backoff = BACKOFF_S[0]
-        self._status = Status(projection.NAME, projection.VERSION, False, 0, 0, 0, 0.0, None, None)
+        # Who once had the live tables, and finds them made by other code, is the older of the two and stands aside.
+        self._may_build = True
+        self._standing = Standing(0, 0, 0.0, None, None)
+        self._status = Status(projection.NAME, projection.VERSION)
 
     def status(self) -> Status:
         """How it stands, without asking the store."""
         return self._status
 
     def run(self, stop: threading.Event) -> None:
-        """Follow the log until `stop` is set."""
-        self._know(running=True)
+        """Follow the log until `stop` is set; what ends it before, whatever that is, ends it for a moment."""
+        backoff = BACKOFF_S[0]
         try:
             while not stop.is_set():
                 try:
-                    self._follow(stop)
-                except Exception as error:
-                    self._applier.drop()
-                    if out_of_reach(error):
-                        self._know(error=self._told("projection.store_unreachable", error), failed_at=None)
-                        stop.wait(self._backoff)
-                        self._backoff = min(2 * self._backoff, BACKOFF_S[1])
-                    else:
-                        failed_at = error.position if isinstance(error, ProjectionFailed) else None
-                        self._know(
-                            error=self._told("projection.failed", error, position=failed_at), failed_at=failed_at
-                        )
-                        self._rest(stop)
+                    self._know(running=True)
+                    self._run(stop)
+                except BaseException as error:
+                    with suppress(Exception):
+                        self._applier.drop()
+                        self._know(state=State.FAILED, error=first_line(error), restarts=self._status.restarts + 1)
+                        self._on_event("projection.died", projection=self._status.name, error=repr(error))
+                    stop.wait(backoff)
+                    backoff = min(2 * backoff, BACKOFF_S[1])
         finally:
             self._applier.close()
-            self._know(running=False)
+            self._know(running=False, state=State.STOPPED)
+
+    def _run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                if self._applier.lead():
+                    self._follow(stop)
+                else:
+                    self._stand_by(stop)
+            except Superseded as error:
+                self._make_way(error, stop)
+            except Exception as error:
+                self._failed(error, stop)
 
     def _follow(self, stop: threading.Event) -> None:
         """Apply what there is, and wait for more."""
+        if self._status.state is State.STANDING_BY:
+            self._on_event("projection.leading", projection=self._status.name, position=self._applier.position)
         while not stop.is_set():
             began = time.monotonic()
             self.nudge.clear()  # Before the log is read: who is nudged while it is read reads it again.
             count = self._applier.apply()
             self._applied()
-            if count < BATCH:
+            if count < applying.BATCH:
                 stop.wait(max(0.0, began + PACE_S - time.monotonic()))
                 self.nudge.wait(POLL_S)
 
     def _applied(self) -> None:
         if self._status.error is not None:
             self._on_event("projection.recovered", projection=self._status.name, position=self._applier.position)
-        self._know(error=None, failed_at=None)
+        self._know(state=State.FOLLOWING, error=None, failed_at=None)
+        self._may_build = False
         self._backoff = BACKOFF_S[0]
         if time.monotonic() - self._looked_at >= POLL_S:
             self._look()
 
+    def _stand_by(self, stop: threading.Event) -> None:
+        """Know how far the one who leads is, and what it is parked at."""
+        self._look()
+        standing = self._standing
+        self._know(state=State.STANDING_BY, error=standing.parked_error, failed_at=standing.parked_position)
+        stop.wait(STANDBY_S)
+
+    def _make_way(self, error: Superseded, stop: threading.Event) -> None:
+        """Build anew beside the live tables, or leave them to the newer code that has made them."""
+        if error.version is None or (self._may_build and error.version <= self._projection.VERSION):
+            try:
+                self._build(stop)
+                return
+            except BuildUnderWay:
+                self._know(state=State.STANDING_BY, error=None)
+            except Exception as failure:
+                self._failed(failure, stop)
+                return
+            finally:
+                self._know(building_at=None)
+        else:
+            self._know(error=self._told("projection.superseded", error), state=State.SUPERSEDED)
+        with suppress(Exception):
+            self._look()
+        stop.wait(POLL_S)
+
+    def _build(self, stop: threading.Event) -> None:
+        def watch(name: str, position: int, head: int) -> None:
+            if time.monotonic() - self._looked_at >= POLL_S:
+                self._look()  # Which also keeps the lead.
+            self._know(building_at=position)
+
+        self._know(state=State.BUILDING)
+        build_beside(self._dsn, self._projection, stop=stop, on_event=self._on_event, on_progress=watch)
+
+    def _failed(self, error: Exception, stop: threading.Event) -> None:
+        self._applier.drop()
+        if out_of_reach(error):
+            self._know(error=self._told("projection.store_unreachable", error), state=State.FAILED, failed_at=None)
+            stop.wait(self._backoff)
+            self._backoff = min(2 * self._backoff, BACKOFF_S[1])
+            return
+        failed_at = error.position if isinstance(error, ProjectionFailed) else None
+        told = self._told("projection.failed", error, position=failed_at)
+        self._know(error=told, failed_at=failed_at, state=State.FAILED if failed_at is None else State.PARKED)
+        self._rest(stop)
+
     def _rest(self, stop: threading.Event) -> None:
-        """Leave a failed projection alone for a while, keeping an eye on how far it falls behind."""
-        until = time.monotonic() + RETRY_S
+        """Leave a parked projection alone for a while, unless somebody has had it tried again or skipped the event."""
+        parked, until = self._status.failed_at is not None, time.monotonic() + RETRY_S
         while time.monotonic() < until and not stop.wait(POLL_S):
             try:
-                self._look()
+                if self._applier.lead():
+                    self._look()
+                    if parked and self._standing.parked_position is None:
+                        return
             except Exception:  # Whatever it is, the next try will meet it and say so.
                 self._applier.drop()
 
     def _look(self) -> None:
-        head, lag_s = self._applier.look()
-        self._looked_at = time.monotonic()
-        self._know(head=head, lag_s=lag_s)
+        self._standing = self._applier.look()
+        now, applied = time.monotonic(), self._applier.applied
+        rate = (applied - self._applied_then) / (now - self._looked_at) if self._looked_at else 0.0
+        self._looked_at, self._applied_then = now, applied
+        self._know(head=self._standing.head, lag_s=self._standing.lag_s, rate=rate)
 
     def _told(self, event: str, error: Exception, **fields: Any) -> str:
         """The error as text, logged unless the last thing that was logged said the same."""
@@ -324,7 +257,7 @@ class Runner:
         return text
 
     def _know(self, **known: Any) -> None:
-        then = structs.replace(self._status, position=self._applier.position, **known)
+        then = structs.replace(self._status, position=self._applier.position, applied=self._applier.applied, **known)
         head = max(then.head, then.position)
         lag_s = then.lag_s if head > then.position else 0.0
         self._status = structs.replace(then, head=head, lag_events=head - then.position, lag_s=lag_s)
@@ -416,21 +349,34 @@ def catch_up(
     schema: str = READ_SCHEMA,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
-    """Bring the read models to the log's head, one after another.
+    """Bring the read models to the log's head, one after another; tables of other code are built anew first.
 
     Args:
+        schema: Where the tables and a tracking table are, if the caller has made some of its own.
         on_progress: Called after each batch with a projection's name, its position and the log's head.
 
     Raises:
         ProjectionFailed: An event cannot be applied.
+        Superseded: The tables are made by newer code.
+        BuildUnderWay: The tables are made by other code, and another process builds them anew.
         Unavailable, psycopg.OperationalError: The store cannot be reached.
     """
     for projection in projections:
         applier = Applier(dsn, projection, schema=schema)
         try:
-            head, _ = applier.look()
-            while applier.apply():
+            head = applier.look().head
+            while _apply(dsn, applier, on_progress):
                 if on_progress is not None:
                     on_progress(projection.NAME, applier.position, max(head, applier.position))
         finally:
             applier.close()
+
+
+def _apply(dsn: str, applier: Applier, on_progress: Callable[[str, int, int], None] | None) -> int:
+    try:
+        return applier.apply()
+    except Superseded as error:
+        if error.version is not None and error.version > applier.projection.VERSION:
+            raise
+        build_beside(dsn, applier.projection, stop=threading.Event(), on_progress=on_progress)
+        return applier.apply()

@@ -38,7 +38,6 @@ CREATE TABLE balances (
 COMMENT ON TABLE balances IS 'Totals in minor units of the account''s currency, after its last posting.';
 
 -- One row for the opening of each account and one for each change: the ones in force are chosen when asked for.
--- One row for the opening of each account and one for each change.
 CREATE TABLE limits (
     account_id      uuid NOT NULL,
     version         integer NOT NULL,

@@ -1,0 +1,104 @@
+"""Builds a projection anew beside its live tables, and lets the new ones take their place once they have caught up.
+
+Killed, it goes on where it was; commands, reads and the live tables' own projector go on meanwhile.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from psycopg import Connection
+from psycopg.errors import LockNotAvailable
+
+from adapters.postgres import applying, builds
+from adapters.postgres.applying import Applier, OnEvent, silent
+from adapters.postgres.builds import Build
+from adapters.postgres.datastore import connect
+from projections.projection import Projection
+
+PAUSE_S: Final = (0.1, 3.0)
+"""The first and the longest wait for readers to end before the place is tried to be taken again."""
+
+OnProgress = Callable[[str, int, int], None]
+"""Takes a projection's name, the position its build has reached and the log's head."""
+
+
+class BuildUnderWay(Exception):
+    """Another process builds that projection just now."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is being built by another process")
+
+
+def build_beside(
+    dsn: str,
+    projection: Projection,
+    *,
+    stop: threading.Event,
+    on_event: OnEvent = silent,
+    on_progress: OnProgress | None = None,
+) -> bool:
+    """Build by this code, go on with a build that was begun, and take the live one's place.
+
+    Args:
+        stop: Ends it after the batch under way; it can be gone on with.
+
+    Returns:
+        Whether it is live now.
+
+    Raises:
+        BuildUnderWay: Another process is at it.
+        ProjectionFailed: An event cannot be applied. The build is parked there; the live one goes on.
+        psycopg.errors.DependentObjectsStillExist: Something that is not ours hangs on the old tables.
+        Unavailable, psycopg.OperationalError: The store cannot be reached.
+    """
+    with connect(dsn, long=True) as connection:
+        _alone(connection, projection.NAME)
+        build = builds.begin(connection, projection)
+        applier = Applier(dsn, projection, build=build, on_event=on_event)
+        try:
+            on_event("projection.building", projection=build.name, build=build.id, position=applier.look().position)
+            pause = PAUSE_S[0]
+            while _caught_up(applier, stop, on_progress):
+                if _take_place(connection, applier, build):
+                    on_event("projection.switched", projection=build.name, build=build.id, position=applier.position)
+                    return True
+                stop.wait(pause)
+                pause = min(2 * pause, PAUSE_S[1])
+            return False
+        finally:
+            applier.close()
+
+
+def _alone(connection: Connection[Any], name: str) -> None:
+    """See to it that nobody else builds that projection for as long as the connection lasts."""
+    key = f"daybook.build.{name}"
+    if connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (key,)).fetchone() != (True,):
+        raise BuildUnderWay(name)
+
+
+def _caught_up(applier: Applier, stop: threading.Event, on_progress: OnProgress | None) -> bool:
+    """Whether the log's end was reached before we are to stop."""
+    while not stop.is_set():
+        count = applier.apply()
+        if on_progress is not None:
+            standing = applier.look()
+            on_progress(applier.projection.NAME, standing.position, max(standing.head, standing.position))
+        if count < applying.BATCH:
+            return True
+    return False
+
+
+def _take_place(connection: Connection[Any], applier: Applier, build: Build) -> bool:
+    """Whether the build is live now: not as long as others read, or when the live one is far ahead again."""
+    try:
+        with connection.transaction():
+            builds.hold_all(connection)
+            if builds.is_behind(connection, build):
+                applier.apply_within(connection)
+                if builds.is_behind(connection, build):
+                    return False
+            builds.take_place(connection, build)
+            return True
+    except LockNotAvailable:
+        return False
