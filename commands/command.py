@@ -3,10 +3,11 @@
 Shape, types and ranges are pydantic's business here; whether it may be done is the domain's.
 """
 
+import re
 from abc import ABC, abstractmethod
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
@@ -31,6 +32,10 @@ from domain.money import AMOUNT_MAX, minor_digits
 
 Decided = list[tuple[UUID, int, Event]]
 """Events with their streams and the versions they take there."""
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_FIRST = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+_LAST = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 
 CODE = r"^[A-Za-z0-9][A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)*$"
 
@@ -59,6 +64,19 @@ def _day(value: Any) -> Any:
     raise ValueError("a date is written YYYY-MM-DD")
 
 
+def _moment(value: Any) -> Any:
+    if isinstance(value, datetime) or (isinstance(value, str) and _MOMENT.fullmatch(value)):
+        return value
+    raise ValueError("a time is written 2026-01-31T12:00:00Z, or with an offset")
+
+
+def _utc(at: datetime) -> datetime:
+    """One instant is one value, however it was written, and can be shown and stored everywhere."""
+    if not _FIRST < at < _LAST:
+        raise ValueError("a time lies in the years 1 to 9999, wherever it is told")
+    return at.astimezone(UTC)
+
+
 Code = Annotated[str, StringConstraints(max_length=200, pattern=CODE), AfterValidator(_no_typeid)]
 Name = Annotated[str, StringConstraints(max_length=200, pattern=CODE)]
 """A code or an id: how a thing that exists is named."""
@@ -66,7 +84,7 @@ Currency = Annotated[str, StringConstraints(pattern="^[A-Z]{3}$"), AfterValidato
 Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
 Limit = Annotated[int, Field(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
 Text = Annotated[str, StringConstraints(max_length=500), AfterValidator(_plain)]
-Instant = Annotated[AwareDatetime, Field(strict=False)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_utc), Field(strict=False)]
 Day = Annotated[date, BeforeValidator(_day), Field(strict=False)]
 
 

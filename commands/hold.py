@@ -1,8 +1,10 @@
 """Commands upon holds."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Self
 from uuid import UUID
+
+from pydantic import model_validator
 
 from commands.account import BookName
 from commands.command import (
@@ -44,6 +46,12 @@ class PlaceHold(Command):
     description: Text = ""
     reference: Text = ""
     metadata: MetadataMap = {}
+
+    @model_validator(mode="after")
+    def _names_accounts(self) -> Self:
+        for name in (self.account, self.destination):
+            account_named(self.scope, name)
+        return self
 
     @property
     def scope(self) -> UUID:

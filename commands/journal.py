@@ -29,6 +29,7 @@ from domain.account import Account
 from domain.errors import EntryNotFound
 from domain.journal import Condition
 from domain.ledger import Draft
+from domain.money import AMOUNT_MAX
 from domain.posting import Posting, Side
 
 POSTINGS_MAX = 1000
@@ -49,7 +50,7 @@ class _OnAccount(_Part):
 
     account: Name
     if_available_at_least: Limit | None = None
-    if_version: Annotated[int, Field(ge=0)] | None = None
+    if_version: Annotated[int, Field(ge=0, le=AMOUNT_MAX)] | None = None
 
     def condition(self, book: UUID) -> Condition | None:
         if self.if_available_at_least is None and self.if_version is None:
@@ -119,7 +120,7 @@ class SplitAsked(_Part):
             for one in self.destinations
         ]
         return split.split(
-            _known(draft, [*(one.account_id for one in sources), *(one.account_id for one in destinations)]),
+            _known(draft, [*(one.account_id for one in sources), *(one.account_id for one in destinations)], book),
             draft.totals,
             amount=self.amount,
             currency=self.currency,
@@ -159,7 +160,7 @@ class ExchangeAsked(_Part):
             account_named(book, n) for n in (self.destination.account, self.destination.position_account)
         )
         return fx.exchange(
-            _known(draft, [source, source_position, destination, destination_position]),
+            _known(draft, [source, source_position, destination, destination_position], book),
             source_id=source,
             source_position_id=source_position,
             destination_id=destination,
@@ -226,7 +227,7 @@ class PostEntry(Command):
         book_id = self.scope
         postings, recipe = self._worked_out(draft, book_id)
         posted = journal.post(
-            _known(draft, [posting.account_id for posting in postings]),
+            _known(draft, [account_named(book_id, name) for name in self._accounts()], book_id),
             draft.totals,
             book_id=book_id,
             postings=postings,
@@ -278,7 +279,7 @@ class ReverseEntry(Command):
         original = entry.posted
         posted, reversed_ = journal.reverse(
             entry,
-            _known(draft, [posting.account_id for posting in original.postings]),
+            _known(draft, [posting.account_id for posting in original.postings], original.book_id),
             draft.totals,
             reversal_id=command_id,
             value_date=original.value_date if self.value_date == "original" else draft.now.date(),
@@ -289,6 +290,7 @@ class ReverseEntry(Command):
         return [(command_id, 1, posted), (entry.id, entry.version + 1, reversed_)]
 
 
-def _known(draft: Draft, account_ids: list[UUID]) -> dict[UUID, Account]:
+def _known(draft: Draft, account_ids: list[UUID], book: UUID) -> dict[UUID, Account]:
+    """Those that the book has: nothing of another book is looked at, be it for a balance or a condition."""
     found = {account_id: draft.accounts[account_id] for account_id in account_ids}
-    return {account_id: account for account_id, account in found.items() if account is not None}
+    return {name: account for name, account in found.items() if account is not None and account.book_id == book}

@@ -171,6 +171,15 @@ class TotalTooLarge(Refusal):
 
 
 @dataclass(eq=False)
+class AmountTooLarge(Refusal):
+    """An amount that the command comes to is larger than one posting may be."""
+
+    code = "amount_too_large"
+    currency: str
+    maximum: int
+
+
+@dataclass(eq=False)
 class EntryNotFound(Refusal):
     """No journal entry has that id."""
 
@@ -299,6 +308,14 @@ class SplitImpossible(Refusal):
     currency: str
     amount: int
     assigned: int
+
+
+@dataclass(eq=False)
+class ExchangeWithinCurrency(Refusal):
+    """An exchange is from one currency to another."""
+
+    code = "exchange_within_currency"
+    currency: str
 
 
 @dataclass(eq=False)

@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from domain.account import Account
-from domain.errors import AccountNotFound, ConversionTooSmall
-from domain.money import minor_digits
+from domain.errors import AccountNotFound, AmountTooLarge, ConversionTooSmall, ExchangeWithinCurrency
+from domain.money import AMOUNT_MAX, minor_digits
 from domain.posting import Posting
 
 _EXACT = Context(prec=80)
@@ -21,7 +21,7 @@ def convert(amount: int, currency: str, into: str, rate: Decimal) -> tuple[int, 
     """
     exact = _EXACT.multiply(Decimal(amount), rate).scaleb(minor_digits(into) - minor_digits(currency), context=_EXACT)
     rounded = exact.quantize(Decimal(1), rounding=ROUND_HALF_EVEN, context=_EXACT)
-    return int(rounded), (rounded - exact).normalize(_EXACT)
+    return int(rounded), _EXACT.subtract(rounded, exact).normalize(_EXACT)
 
 
 def exchange(
@@ -42,15 +42,21 @@ def exchange(
 
     Raises:
         AccountNotFound: An account does not exist.
-        ConversionTooSmall: The amount comes to less than half a minor unit.
+        ExchangeWithinCurrency: Both ends are in one currency.
+        ConversionTooSmall: The amount comes to nothing, once rounded.
+        AmountTooLarge: It comes to more than one posting may be.
     """
     for account_id in (source_id, source_position_id, destination_id, destination_position_id):
         if accounts.get(account_id) is None:
             raise AccountNotFound(account_id)
     source, destination = accounts[source_id], accounts[destination_id]
+    if source.currency == destination.currency:
+        raise ExchangeWithinCurrency(source.currency)
     received, rounding = convert(amount, source.currency, destination.currency, rate)
     if received < 1:
         raise ConversionTooSmall(source.currency, amount, str(rate))
+    if received > AMOUNT_MAX:
+        raise AmountTooLarge(destination.currency, AMOUNT_MAX)
     falls = source.type.normal_side.other
     postings = [
         Posting(source_id, falls, amount, source.currency),

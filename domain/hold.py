@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from domain.account import Account, must_allow, must_be_open
 from domain.errors import (
     AccountNotFound,
+    AmountTooLarge,
     CaptureExceedsHold,
     CurrencyMismatch,
     HoldEnded,
@@ -31,6 +32,7 @@ from domain.events import (
     HoldPlaced,
     HoldVoided,
 )
+from domain.money import AMOUNT_MAX
 from domain.posting import ZERO, Line, Posting, Totals, held, posted, released
 
 
@@ -120,9 +122,12 @@ def increase(
 
     Raises:
         HoldEnded, HoldIsExpired: It is no longer held.
+        AmountTooLarge: It would be more than one posting may be, and could not be captured at once.
         What `place` raises of accounts and limits.
     """
     must_be_held(hold, now)
+    if hold.amount + amount > AMOUNT_MAX:
+        raise AmountTooLarge(hold.currency, AMOUNT_MAX)
     postings = hold.of(amount)
     _must_be_allowed(accounts, totals, held(postings), now)
     return HoldIncreased(book_id=hold.placed.book_id, postings=postings)

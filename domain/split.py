@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from domain.account import Account, balance
-from domain.errors import AccountNotFound, SourcesDiffer, SourcesInsufficient, SplitImpossible
+from domain.errors import AccountNotFound, CurrencyMismatch, SourcesDiffer, SourcesInsufficient, SplitImpossible
 from domain.posting import ZERO, Posting, Totals
 
 
@@ -45,11 +45,17 @@ def split(
         destinations: At least one; at most one without amount and share.
 
     Raises:
-        AccountNotFound: A source does not exist.
+        AccountNotFound, CurrencyMismatch: Of any account named, even one that would get or give nothing.
         SourcesDiffer: Not all sources fall on the same side.
         SourcesInsufficient: They do not come to the amount.
         SplitImpossible: The destinations do not come to the amount, or to more.
     """
+    for name in chain((one.account_id for one in sources), (one.account_id for one in destinations)):
+        account = accounts.get(name)
+        if account is None:
+            raise AccountNotFound(name)
+        if account.currency != currency:
+            raise CurrencyMismatch(account.id, currency, account.currency)
     given = _taken(accounts, totals, amount, currency, sources, now)
     falls = accounts[sources[0].account_id].type.normal_side.other
     received = _assigned(amount, currency, destinations)
@@ -66,12 +72,7 @@ def _taken(
     sources: Sequence[Source],
     now: datetime,
 ) -> list[int]:
-    known = []
-    for source in sources:
-        account = accounts.get(source.account_id)
-        if account is None:
-            raise AccountNotFound(source.account_id)
-        known.append(account)
+    known = [accounts[source.account_id] for source in sources]
     if len({account.type.normal_side for account in known}) > 1:
         raise SourcesDiffer([account.id for account in known])
     left, parts = amount, []

@@ -46,6 +46,8 @@ STATUS: Final[dict[type[Refusal], int]] = {
     errors.SourcesDiffer: 422,
     errors.SplitImpossible: 422,
     errors.ConversionTooSmall: 422,
+    errors.ExchangeWithinCurrency: 422,
+    errors.AmountTooLarge: 422,
     errors.BatchRefused: 422,
     errors.CurrencyMismatch: 422,
     errors.EntryUnbalanced: 422,
@@ -158,7 +160,9 @@ def _of_path(request: Request) -> set[str]:
 
 
 def _pointer(loc: tuple[int | str, ...]) -> str:
-    """Source: RFC 6901, section 3."""
+    """Source: RFC 6901, section 3. Of a batch's command, pydantic names its kind too, which is no step in the body."""
+    if loc[:1] == ("commands",):
+        loc = (*loc[:2], *loc[3:])
     steps = (str(step)[:FIELD_MAX].replace("~", "~0").replace("/", "~1") for step in loc)
     return "".join(f"/{step}" for step in steps)
 

@@ -282,6 +282,16 @@ def refused_entries(api: Caller, ids: dict[str, str]) -> list[tuple[str, dict[st
             {"book": "main", "exchange": exchange},
             {"code": "conversion_too_small", "currency": "EUR", "amount": 1, "rate": "0.4"},
         ),
+        (
+            path,
+            {"book": "main", "exchange": {**exchange, "amount": AMOUNT_MAX, "rate": "1.1"}},
+            {"code": "amount_too_large", "currency": "USD", "maximum": AMOUNT_MAX},
+        ),
+        (
+            path,
+            {"book": "main", "exchange": {**exchange, "destination": exchange["source"]}},
+            {"code": "exchange_within_currency", "currency": "EUR"},
+        ),
     ]
 
 
