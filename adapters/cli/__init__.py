@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from adapters.cli import asking, demo, digesting, exporting, importing, serving, verifying
+from adapters.cli import asking, backing_up, demo, digesting, exporting, importing, serving, verifying
 from adapters.cli.failing import FAILED, Failed, Terminated
 from adapters.embedded_postgres import EmbeddedPostgresError
 from adapters.postgres.migrate import MigrationError
@@ -54,6 +54,8 @@ app.command()(asking.balance)
 app.command()(asking.entry)
 app.command()(asking.replay)
 app.command()(digesting.digest)
+app.command()(backing_up.backup)
+app.command()(backing_up.restore)
 app.command()(verifying.verify)
 
 
