@@ -75,8 +75,18 @@ class Log(Protocol):
         """Events with `after < position <= until`, in order, streamed."""
 
 
+class Turn(Protocol):
+    """Something to wait for."""
+
+    async def wait(self) -> Any:
+        """Return once it has come."""
+
+
 class Reads(Protocol):
     """Named queries upon the read models and postings, each answered from one consistent view."""
+
+    def turn(self) -> Turn:
+        """Comes when the log may have grown since this was called, and may not come: wait a while at most."""
 
     async def fetch(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The rows of the query of that name.

@@ -11,8 +11,9 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
 
+from adapters.postgres.builds import READ_SCHEMA
 from adapters.postgres.datastore import cut, first_line, parameters
-from adapters.postgres.projecting import READ_SCHEMA
+from adapters.postgres.waking import Waker
 from domain.errors import Unavailable
 from projections.projection import statements
 
@@ -23,6 +24,9 @@ POOL_WAIT_S: Final = 3.0
 PATIENCE_S: Final = 5.0
 AT_ONCE_S: Final = 0.5
 """A connection that is found dead sooner than this was dead before, and costs another try instead of an answer."""
+
+_FILES: Final = ("queries", "log", "reports")
+"""Of `projections/sql`, by what they are about."""
 
 # A plan made for the parameters at hand: half of each query's filters are not asked for and fall away.
 _SESSION: Final = SQL("""
@@ -38,7 +42,8 @@ class PostgresReads:
     """A pool of connections that only read. To be opened in the event loop that uses it, with `async with`."""
 
     def __init__(self, dsn: str, *, schema: str = READ_SCHEMA) -> None:
-        self._statements = {name: sql.encode() for name, sql in statements("queries").items()}
+        self._statements = {name: sql.encode() for file in _FILES for name, sql in statements(file).items()}
+        self._waker = Waker(dsn)
         self._session = _SESSION.format(Identifier(schema))
         self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
             connection_class=AsyncConnection[DictRow],
@@ -58,10 +63,14 @@ class PostgresReads:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self._waker.close()
         await self._pool.close()
 
+    def turn(self) -> asyncio.Event:
+        return self._waker.turn()
+
     async def fetch(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The rows of that query of `projections/sql/queries.sql`.
+        """The rows of that query of `projections/sql`.
 
         Raises:
             Unavailable: Postgres cannot be reached or did not answer in time.
@@ -76,6 +85,8 @@ class PostgresReads:
                         return await self._ask(connection, statement, parameters)
                     finally:
                         dead = connection.closed
+            except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+                raise Unavailable("the read models are those of another Daybook, and are built anew") from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 at_once = asyncio.get_running_loop().time() - began < AT_ONCE_S
                 if not (dead and at_once and tries_left):

@@ -63,6 +63,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_came()
         super().on_headers_complete()
 
+    def shutdown(self) -> None:
+        """uvicorn lets what is in flight end by itself; a stream of events has to be told to."""
+        super().shutdown()
+        if self.cycle is not None and not self.cycle.response_complete:
+            state = self.cycle.scope.setdefault("state", {})
+            state["stopping"] = True
+            if close_stream := state.get("close_stream"):
+                close_stream()
+
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "http_malformed", "This is not HTTP as Daybook understands it.")
 

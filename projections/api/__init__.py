@@ -4,7 +4,7 @@ from typing import Final
 
 from starlette.routing import Route
 
-from projections.api import accounts, audit_trail, balances, books, holds, journal
+from projections.api import accounts, audit_trail, balances, books, events, holds, journal
 
 routes: Final[list[Route]] = [
     *books.routes,
@@ -13,4 +13,5 @@ routes: Final[list[Route]] = [
     *journal.routes,
     *holds.routes,
     *audit_trail.routes,
+    *events.routes,
 ]

@@ -9,13 +9,13 @@ from starlette.routing import Route
 
 from domain import ids
 from projections import audit_trail
-from projections.api.answering import answer, listed
-from projections.api.parameters import BookName, Page, Position, Text, ThingId, asked
+from projections.api.listing import Listing, found, shown
+from projections.api.parameters import BookName, EventKind, Key, Page, Position, RecordedRange, Text, ThingId, asked
 
 _KIND_OF_NOUN: Final = {"account": ids.ACCOUNT, "book": ids.BOOK, "hold": ids.HOLD, "journal_entry": ids.ENTRY}
 
 
-class AuditList(Page[Position]):
+class AuditList(Page[Position], RecordedRange):
     """Records, newest first; the cursors are positions.
 
     `stream`: what happened to one account, journal entry, hold or book, refused commands upon it included. `refused`:
@@ -23,22 +23,31 @@ class AuditList(Page[Position]):
     """
 
     book: BookName | None = None
-    actor: Text | None = None
+    actor: Key | None = None
     stream: ThingId | None = None
     refused: Literal["true", "false"] | None = None
+    refusal: Text | None = None
+    command: Text | None = None
+    event: Text | None = None
+    kind: EventKind | None = None
+    request_id: Text | None = None
+    correlation_id: Text | None = None
+    idempotency_key: Key | None = None
+    position_from: Position | None = None
+    position_to: Position | None = None
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        return {
+            **self.model_dump(exclude={*Page.model_fields, "refused"}),
+            "refused": None if self.refused is None else self.refused == "true",
+        }
 
 
 async def list_records(request: Request) -> Response:
     page = asked(request, AuditList)
-    wanted = {
-        "book": page.book,
-        "actor": page.actor,
-        "stream": page.stream,
-        "refused": None if page.refused is None else page.refused == "true",
-        **page.window,
-    }
-    found = await answer(request, "audit_trail", page, wanted, of=[audit_trail], key="position")
-    return listed(page, found, resource)
+    first = await found(request, page, LISTING, page.filters)
+    return shown(request, page, LISTING, page.filters, first)
 
 
 def resource(row: dict[str, Any]) -> dict[str, Any]:
@@ -79,5 +88,27 @@ def _detail(field: str, value: Any) -> Any:
             return ids.show(kind, UUID(value))
     return value
 
+
+LISTING: Final = Listing(
+    "audit_trail",
+    of=[audit_trail],
+    cursor="position",
+    resource=resource,
+    columns=(
+        "position",
+        "recorded_at",
+        "event",
+        "subject",
+        "book_id",
+        "actor",
+        "request_id",
+        "correlation_id",
+        "causation_id",
+        "idempotency_key",
+        "refusal.command",
+        "refusal.code",
+        "refusal.details",
+    ),
+)
 
 routes: Final = [Route("/v1/audit-trail", list_records, methods=["GET"])]

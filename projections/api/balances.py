@@ -11,8 +11,10 @@ from domain import account, ids
 from domain.account import Type
 from domain.posting import Totals
 from projections import accounts
+from projections.api import csv
 from projections.api.accounts import must_exist, opening
-from projections.api.answering import answer, listed, one
+from projections.api.answering import answer, one
+from projections.api.listing import Listing, found, shown
 from projections.api.parameters import AccountId, BookName, Page, Past, asked
 
 
@@ -31,21 +33,19 @@ class BalanceList(Page[AccountId], Past):
 async def read_balance(request: Request) -> Response:
     read = asked(request, BalanceRead)
     wanted = {"account": read.account, "position": read.position, "at": read.at}
-    found = await answer(request, "balance", read, wanted, of=[], key="opened_name")
-    opened = opening(read.account, found)
-    shown = resource(read.account, opened.code, Type(opened.type), opened.currency, found.rows[0])
-    return one(shown, found.position)
+    answered = await answer(request, "balance", read, wanted, of=[], key="opened_name")
+    opened = opening(read.account, answered)
+    balance = resource(read.account, opened.code, Type(opened.type), opened.currency, answered.rows[0])
+    return one(balance, answered.position)
 
 
 async def list_balances(request: Request) -> Response:
     page = asked(request, BalanceList)
-    wanted = {"book": page.book, "position": page.position, "at": page.at, **page.window}
-    found = await answer(request, "balances", page, wanted, of=[accounts], key="account_id")
-    if not found.rows:
+    wanted = {"book": page.book, "position": page.position, "at": page.at}
+    first = await found(request, page, LISTING, wanted)
+    if not first.rows:
         await must_exist(request, book=page.book, account=page.cursor)
-    return listed(
-        page, found, lambda row: resource(row["account_id"], row["code"], Type(row["type"]), row["currency"], row)
-    )
+    return shown(request, page, LISTING, wanted, first)
 
 
 def resource(account_id: UUID, code: str, type: Type, currency: str, row: dict[str, Any]) -> dict[str, Any]:
@@ -72,6 +72,26 @@ def resource(account_id: UUID, code: str, type: Type, currency: str, row: dict[s
         "position": row["position_read"],
     }
 
+
+def _of_list(row: dict[str, Any]) -> dict[str, Any]:
+    return resource(row["account_id"], row["code"], Type(row["type"]), row["currency"], row)
+
+
+_AMOUNTS: Final = ("balance", "available", "debits", "credits", "pending_debits", "pending_credits")
+LISTING: Final = Listing(
+    "balances",
+    of=[accounts],
+    cursor="account_id",
+    resource=_of_list,
+    columns=(
+        "account_id",
+        "code",
+        "type",
+        "currency",
+        *(f"{name}{form}" for name in _AMOUNTS for form in ("", csv.DECIMAL)),
+        "position",
+    ),
+)
 
 routes: Final = [
     Route("/v1/accounts/{account}/balance", read_balance, methods=["GET"]),

@@ -10,7 +10,8 @@ from starlette.routing import Route
 from domain import ids
 from domain.errors import BookNotFound
 from projections import accounts
-from projections.api.answering import Answer, answer, listed, one
+from projections.api.answering import Answer, answer, one
+from projections.api.listing import Listing, found, shown
 from projections.api.parameters import EVENTUAL, BookId, BookName, Page, Read, asked
 
 
@@ -26,16 +27,16 @@ class BookRead(Read):
 
 async def list_books(request: Request) -> Response:
     page = asked(request, BookList)
-    found = await answer(request, "books", page, page.window, of=[accounts], key="book_id")
-    if not found.rows and (cursor := page.cursor):
+    first = await found(request, page, LISTING, {})
+    if not first.rows and (cursor := page.cursor):
         await find_book(request, EVENTUAL, cursor)
-    return listed(page, found, resource)
+    return shown(request, page, LISTING, {}, first)
 
 
 async def read_book(request: Request) -> Response:
     read = asked(request, BookRead)
-    found = await find_book(request, read, read.book)
-    return one(resource(found.rows[0]), found.position)
+    answered = await find_book(request, read, read.book)
+    return one(resource(answered.rows[0]), answered.position)
 
 
 async def find_book(request: Request, read: Read, book_id: UUID) -> Answer:
@@ -44,10 +45,10 @@ async def find_book(request: Request, read: Read, book_id: UUID) -> Answer:
     Raises:
         BookNotFound: There is none.
     """
-    found = await answer(request, "book", read, {"book": book_id}, of=[accounts], key="book_id")
-    if not found.rows:
+    answered = await answer(request, "book", read, {"book": book_id}, of=[accounts], key="book_id")
+    if not answered.rows:
         raise BookNotFound(book_id)
-    return found
+    return answered
 
 
 def resource(row: dict[str, Any]) -> dict[str, Any]:
@@ -60,6 +61,14 @@ def resource(row: dict[str, Any]) -> dict[str, Any]:
         "opened_at": row["opened_at"],
     }
 
+
+LISTING: Final = Listing(
+    "books",
+    of=[accounts],
+    cursor="book_id",
+    resource=resource,
+    columns=("id", "code", "title", "metadata", "opened_at"),
+)
 
 routes: Final = [
     Route("/v1/books", list_books, methods=["GET"]),

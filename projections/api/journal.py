@@ -1,25 +1,73 @@
 """Journal entries, read."""
 
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
 from uuid import UUID
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from domain import ids
 from domain.errors import EntryNotFound
+from domain.posting import Side
 from projections import accounts, journal
 from projections.api.accounts import must_exist
-from projections.api.answering import Answer, answer, listed, one
-from projections.api.parameters import EVENTUAL, AccountId, BookName, EntryId, Page, Read, asked
+from projections.api.answering import Answer, answer, one
+from projections.api.listing import Listing, found, shown
+from projections.api.parameters import (
+    EVENTUAL,
+    RANGES,
+    AccountId,
+    Amount,
+    BookName,
+    Currency,
+    EntryId,
+    Key,
+    Page,
+    Pair,
+    Read,
+    RecordedRange,
+    Text,
+    ValueDateRange,
+    as_json,
+    asked,
+)
 
 
-class EntryList(Page[EntryId]):
-    """Journal entries, newest first: of a book, of an account, or all."""
+class EntryList(Page[EntryId], RecordedRange, ValueDateRange):
+    """Journal entries, newest first: of a book, of an account, or all.
+
+    `account`, `account_code_prefix`, `side`, `currency`, `amount_min` and `amount_max` (minor units, inclusive) are
+    asked of one and the same posting. `kind`: a `reversal` undoes an entry, a `reversed` one is undone, a `capture` is
+    of a hold, a `plain` one is none of these. `expand=accounts`: each posting with more of its `account`.
+    """
 
     book: BookName | None = None
     account: AccountId | None = None
+    account_code_prefix: Text | None = None
+    side: Side | None = None
+    amount_min: Amount | None = None
+    amount_max: Amount | None = None
+    currency: Currency | None = None
+    reference: Text | None = None
+    description_prefix: Text | None = None
+    metadata: Pair | None = None
+    actor: Key | None = None
+    kind: Literal["plain", "reversal", "reversed", "capture"] | None = None
+    expand: Literal["accounts"] | None = None
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        of_posting = {"account_code_prefix", "side", "amount_min", "amount_max", "currency"}
+        named = {"book", "account", "reference", "description_prefix", "actor", "kind", *of_posting, *RANGES}
+        return {
+            **self.model_dump(include=named),
+            "metadata": as_json(self.metadata),
+            "by_posting": bool(self.model_dump(include=of_posting, exclude_none=True)),
+            "accounts": self.expand == "accounts",
+        }
 
 
 class EntryRead(Read):
@@ -30,30 +78,30 @@ class EntryRead(Read):
 
 async def list_entries(request: Request) -> Response:
     page = asked(request, EntryList)
-    query = "entries" if page.account is None else "entries_of_account"
-    wanted = {"book": page.book, "account": page.account, **page.window}
-    found = await answer(request, query, page, wanted, of=[accounts, journal], key="entry_id")
-    if not found.rows:
+    listing = LISTING if page.account is None else OF_ACCOUNT
+    first = await found(request, page, listing, page.filters)
+    if not first.rows:
         await must_exist(request, book=page.book, account=page.account)
         if cursor := page.cursor:
             await _find_entry(request, EVENTUAL, cursor)
-    return listed(page, found, resource)
+    return shown(request, page, listing, page.filters, first)
 
 
 async def read_entry(request: Request) -> Response:
     read = asked(request, EntryRead)
-    found = await _find_entry(request, read, read.entry)
-    return one(resource(found.rows[0]), found.position)
+    answered = await _find_entry(request, read, read.entry)
+    return one(resource(answered.rows[0]), answered.position)
 
 
 async def _find_entry(request: Request, read: Read, entry_id: UUID) -> Answer:
-    found = await answer(request, "entry", read, {"entry": entry_id}, of=[accounts, journal], key="entry_id")
-    if not found.rows:
+    answered = await answer(request, "entry", read, {"entry": entry_id}, of=[accounts, journal], key="entry_id")
+    if not answered.rows:
         raise EntryNotFound(entry_id)
-    return found
+    return answered
 
 
 def resource(row: dict[str, Any]) -> dict[str, Any]:
+    expanded = row.get("accounts") or [None] * len(row["postings"])
     return {
         "object": "journal_entry",
         "id": ids.show(ids.ENTRY, row["entry_id"]),
@@ -69,8 +117,9 @@ def resource(row: dict[str, Any]) -> dict[str, Any]:
                 "side": posting["side"],
                 "amount": posting["amount"],
                 "currency": posting["currency"],
+                **({} if of is None else {"account": _account(of)}),
             }
-            for posting, code in zip(row["postings"], row["codes"], strict=True)
+            for posting, code, of in zip(row["postings"], row["codes"], expanded, strict=True)
         ],
         "reverses": _shown(ids.ENTRY, row["reverses"]),
         "reversed_by": _shown(ids.ENTRY, row["reversed_by"]),
@@ -80,6 +129,47 @@ def resource(row: dict[str, Any]) -> dict[str, Any]:
         "recorded_at": row["recorded_at"],
         "position": row["position"],
     }
+
+
+def _account(row: dict[str, Any]) -> dict[str, Any]:
+    """What does not change of an account, and its status now."""
+    return {
+        "id": ids.show(ids.ACCOUNT, UUID(row["account_id"])),
+        **{name: row[name] for name in ("code", "type", "currency", "title", "status")},
+        "metadata": row["metadata"] or {},
+    }
+
+
+def _lines(entry: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """One for each posting, with its entry's own."""
+    return ({**entry, **posting, "line": line} for line, posting in enumerate(entry["postings"], start=1))
+
+
+COLUMNS: Final = (
+    "position",
+    "recorded_at",
+    "value_date",
+    "id",
+    "book_id",
+    "line",
+    "account_id",
+    "account_code",
+    "side",
+    "amount",
+    "amount_decimal",
+    "currency",
+    "description",
+    "reference",
+    "metadata",
+    "reverses",
+    "reversed_by",
+    "captures",
+    "actor",
+)
+LISTING: Final = Listing(
+    "entries", of=[accounts, journal], cursor="entry_id", resource=resource, columns=COLUMNS, lines=_lines
+)
+OF_ACCOUNT: Final = replace(LISTING, query="entries_of_account")
 
 
 def _shown(kind: str, thing: UUID | None) -> str | None:

@@ -4,10 +4,11 @@ A parameter that is not known, is given twice or is not well formed raises `pyda
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
+import msgspec
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -22,12 +23,17 @@ from pydantic import (
 from starlette.requests import Request
 
 from domain import ids
+from domain.events import EVENTS
 
 LIMIT_MAX: Final = 1000
 POSITION_MAX: Final = 2**63 - 1
+PAIR_MAX: Final = 1000
+"""Characters of a metadata filter."""
+EVENT_KINDS: Final = sorted({name.partition(".")[0] for name in EVENTS})
 
 _DIGITS: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T.+", re.ASCII)
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 def _digits(value: Any) -> Any:
@@ -41,6 +47,13 @@ def _time(value: Any) -> Any:
     """Pydantic takes a bare number for seconds since 1970."""
     if isinstance(value, str) and not _TIME.fullmatch(value):
         raise ValueError("a time is written like 2026-01-31T12:00:00Z, with its offset from UTC (a plus sign as %2B)")
+    return value
+
+
+def _date(value: Any) -> Any:
+    """As a time: no numbers, and no time of day."""
+    if isinstance(value, str) and not _DATE.fullmatch(value):
+        raise ValueError("a date is written like 2026-01-31")
     return value
 
 
@@ -59,6 +72,19 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("given more than once")
     return value
+
+
+def _pair(value: Any) -> dict[str, str]:
+    key, equals, of_key = _text(value).partition("=")
+    if not key or not equals or len(value) > PAIR_MAX:
+        raise ValueError("metadata is asked for as key=value: one key, and all of its value")
+    return {key: of_key}
+
+
+def _kind(noun: str) -> str:
+    if noun not in EVENT_KINDS:
+        raise ValueError(f"one of {', '.join(EVENT_KINDS)}")
+    return noun
 
 
 def _account(value: Any) -> UUID:
@@ -99,7 +125,16 @@ BookName = Annotated[UUID, BeforeValidator(_book), WithJsonSchema({"type": "stri
 ThingId = Annotated[UUID, BeforeValidator(_thing), _typeid("(acc|je|hold|book)")]
 Position = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=POSITION_MAX)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_plain)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_plain)]
 Time = Annotated[AwareDatetime, BeforeValidator(_time)]
+Date = Annotated[date, BeforeValidator(_date)]
+Amount = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=POSITION_MAX)]
+"""Minor units."""
+Currency = Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")]
+EventKind = Annotated[str, AfterValidator(_kind), WithJsonSchema({"type": "string", "enum": EVENT_KINDS})]
+"""The first word of an event's name."""
+Pair = Annotated[dict[str, str], BeforeValidator(_pair), WithJsonSchema({"type": "string", "pattern": "^[^=]+=.*$"})]
+"""A key of the metadata with its value, as `key=value`; the value may be empty and hold more equals signs."""
 
 
 class Read(BaseModel):
@@ -120,8 +155,23 @@ EVENTUAL: Final = Read(consistency="eventual")
 Cursor = TypeVar("Cursor")
 
 
-class Page(Read, Generic[Cursor]):
-    """Of every list. The cursors are items of the list: what comes after the one, or before the other."""
+class Shaped(Read):
+    """`format`: what the answer is written in, else what the Accept header prefers, else JSON.
+
+    CSV (RFC 4180) has a line of names first. An amount is there twice: in minor units, and exact in the currency's own
+    digits as `..._decimal`. Text that begins with one of = + - @ ' or a tab gets a ' before it, so that no spreadsheet
+    takes it for a formula: taking one ' away from text that begins with it gives the text back.
+    """
+
+    format: Literal["json", "csv"] | None = None
+
+
+class Page(Shaped, Generic[Cursor]):
+    """Of every list. The cursors are items of the list: what comes after the one, or before the other.
+
+    As CSV without `limit` and `ending_before` it is all of the list from the cursor on, streamed: what was recorded
+    while it is being read may be missing from it, and nothing is in it twice.
+    """
 
     limit: Annotated[int, BeforeValidator(_digits), Field(ge=1, le=LIMIT_MAX)] = 50
     starting_after: Cursor | None = None
@@ -143,6 +193,24 @@ class Page(Read, Generic[Cursor]):
         return {"after": self.starting_after, "before": self.ending_before, "limit": self.limit + 1}
 
 
+class RecordedRange(BaseModel):
+    """What was recorded from a time on (inclusive) up to a time (inclusive)."""
+
+    recorded_at_from: Time | None = None
+    recorded_at_to: Time | None = None
+
+
+RANGES: Final = frozenset({"value_date_from", "value_date_to", "recorded_at_from", "recorded_at_to"})
+"""Their names."""
+
+
+class ValueDateRange(BaseModel):
+    """What counts from a day on up to a day, both inclusive."""
+
+    value_date_from: Date | None = None
+    value_date_to: Date | None = None
+
+
 class Past(Read):
     """As it was known at a position of the log, or at a time; now, unless one of them is given."""
 
@@ -158,6 +226,11 @@ class Past(Read):
     @property
     def is_past(self) -> bool:
         return self.position is not None or self.at is not None
+
+
+def as_json(pair: dict[str, str] | None) -> str | None:
+    """What the metadata must contain, as the queries take it."""
+    return None if pair is None else msgspec.json.encode(pair).decode()
 
 
 R = TypeVar("R", bound=Read)

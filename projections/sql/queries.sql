@@ -31,32 +31,32 @@ WITH t AS (
 SELECT as_of, head, book_id, code, title, metadata, opened_at FROM t LEFT JOIN books ON book_id = %(book)s;
 
 -- accounts --
--- By book and code. Of an account's limits those with the latest effective time that has come are in force.
+-- By book and code, with their balances as of the position of the list, if those are asked for. Of an account's limits
+-- those with the latest effective time that has come are in force.
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), wanted AS NOT MATERIALIZED (
+    SELECT * FROM accounts
+    WHERE (%(book)s::uuid IS NULL OR book_id = %(book)s)
+      AND (%(code)s::text IS NULL OR code = %(code)s)
+      AND (%(code_prefix)s::text IS NULL OR code ^@ %(code_prefix)s)
+      AND (%(type)s::text IS NULL OR type = %(type)s)
+      AND (%(status)s::text IS NULL OR status = %(status)s)
+      AND (%(currency)s::text IS NULL OR currency = %(currency)s)
+      AND (%(metadata)s::jsonb IS NULL OR metadata @> %(metadata)s)
+      AND (%(opened_on_from)s::date IS NULL OR opened_on >= %(opened_on_from)s)
+      AND (%(opened_on_to)s::date IS NULL OR opened_on <= %(opened_on_to)s)
 ), page AS (
-    (SELECT * FROM accounts
+    (SELECT * FROM wanted
      WHERE %(before)s::uuid IS NULL
        AND (%(after)s::uuid IS NULL
             OR (book_id, code) > (SELECT book_id, code FROM accounts WHERE account_id = %(after)s))
-       AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
-       AND (%(code)s::text IS NULL OR code = %(code)s)
-       AND (%(code_prefix)s::text IS NULL OR code ^@ %(code_prefix)s)
-       AND (%(type)s::text IS NULL OR type = %(type)s)
-       AND (%(status)s::text IS NULL OR status = %(status)s)
-       AND (%(currency)s::text IS NULL OR currency = %(currency)s)
      ORDER BY book_id, code LIMIT %(limit)s)
     UNION ALL
-    (SELECT * FROM accounts
+    (SELECT * FROM wanted
      WHERE %(before)s::uuid IS NOT NULL
        AND (book_id, code) < (SELECT book_id, code FROM accounts WHERE account_id = %(before)s)
-       AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
-       AND (%(code)s::text IS NULL OR code = %(code)s)
-       AND (%(code_prefix)s::text IS NULL OR code ^@ %(code_prefix)s)
-       AND (%(type)s::text IS NULL OR type = %(type)s)
-       AND (%(status)s::text IS NULL OR status = %(status)s)
-       AND (%(currency)s::text IS NULL OR currency = %(currency)s)
      ORDER BY book_id DESC, code DESC LIMIT %(limit)s)
 )
 SELECT as_of, head, account_id, book_id, code, type, currency, title, overdraft_limit, floor, ceiling, status,
@@ -64,7 +64,8 @@ SELECT as_of, head, account_id, book_id, code, type, currency, title, overdraft_
            SELECT json_build_object('effective_at', effective_at, 'overdraft_limit', l.overdraft_limit,
                                     'floor', l.floor, 'ceiling', l.ceiling)
            FROM limits AS l WHERE l.account_id = page.account_id AND effective_at > now() ORDER BY l.version
-       ) AS limits_to_come
+       ) AS limits_to_come,
+       number, debits, credits, pending_debits, pending_credits
 FROM t
 LEFT JOIN page ON true
 LEFT JOIN LATERAL (
@@ -72,6 +73,11 @@ LEFT JOIN LATERAL (
     WHERE limits.account_id = page.account_id AND (effective_at IS NULL OR effective_at <= now())
     ORDER BY effective_at DESC NULLS LAST, limits.version DESC LIMIT 1
 ) AS in_force ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM daybook.postings
+    WHERE %(balances)s::boolean AND account = page.account_id AND postings.position <= t.as_of
+    ORDER BY number DESC LIMIT 1
+) AS last ON true
 ORDER BY book_id, code;
 
 -- account --
@@ -159,39 +165,85 @@ LEFT JOIN LATERAL (
 ) AS last ON true
 ORDER BY book_id, code;
 
+-- opening --
+-- How an account was opened, from the log alone.
+SELECT daybook.head() AS as_of, daybook.head() AS head, opened.name AS opened_name, opened.payload AS opened_payload
+FROM (VALUES (1)) AS always (one)
+LEFT JOIN daybook.events AS opened ON opened.stream = %(account)s AND opened.version = 1;
+
 -- postings --
--- One account's, newest first, from the log alone.
+-- One account's, newest first, from the log alone. Times become positions, as these never go back along the log.
 WITH t AS (
     SELECT daybook.head() AS as_of, daybook.head() AS head
+), wanted AS NOT MATERIALIZED (
+    SELECT * FROM daybook.postings
+    WHERE account = %(account)s
+      AND (%(value_date_from)s::date IS NULL OR value_date >= %(value_date_from)s)
+      AND (%(value_date_to)s::date IS NULL OR value_date <= %(value_date_to)s)
+      AND (%(recorded_at_from)s::timestamptz IS NULL
+           OR position > (SELECT daybook.position_at(%(recorded_at_from)s - interval '1 microsecond')))
+      AND (%(recorded_at_to)s::timestamptz IS NULL
+           OR position <= (SELECT daybook.position_at(%(recorded_at_to)s)))
+      AND (%(amount_min)s::bigint IS NULL OR abs(amount) >= %(amount_min)s)
+      AND (%(amount_max)s::bigint IS NULL OR abs(amount) <= %(amount_max)s)
+      AND (%(side)s::text IS NULL OR side = CASE %(side)s WHEN 'debit' THEN 'D'::"char" ELSE 'C'::"char" END)
+      AND (%(pending)s::boolean IS NULL OR pending = %(pending)s)
 ), page AS (
-    (SELECT * FROM daybook.postings
-     WHERE account = %(account)s AND %(before)s::bigint IS NULL
-       AND (%(after)s::bigint IS NULL OR number < %(after)s)
+    (SELECT * FROM wanted
+     WHERE %(before)s::bigint IS NULL AND (%(after)s::bigint IS NULL OR number < %(after)s)
      ORDER BY number DESC LIMIT %(limit)s)
     UNION ALL
-    (SELECT * FROM daybook.postings
-     WHERE account = %(account)s AND %(before)s::bigint IS NOT NULL AND number > %(before)s
+    (SELECT * FROM wanted
+     WHERE %(before)s::bigint IS NOT NULL AND number > %(before)s
      ORDER BY number LIMIT %(limit)s)
 )
-SELECT as_of, head, opened.name AS opened_name, opened.payload AS opened_payload,
-       number, page.position, amount, debits, credits, pending_debits, pending_credits, value_date, pending,
+SELECT as_of, head, number, page.position, amount, debits, credits, pending_debits, pending_credits, value_date, pending,
        CASE side WHEN 'D' THEN 'debit' WHEN 'C' THEN 'credit' END AS side,
        posted.stream, posted.recorded_at, posted.name AS posted_name, posted.payload AS posted_payload
 FROM t
-LEFT JOIN daybook.events AS opened ON opened.stream = %(account)s AND opened.version = 1
 LEFT JOIN page ON true
 LEFT JOIN daybook.events AS posted ON posted.position = page.position
 ORDER BY number DESC;
 
 -- entries --
--- Newest first, of one book or of all: each book's newest, and the newest of those.
+-- Newest first, of one book or of all: each book's newest, and the newest of those. What is asked of postings is asked
+-- of one and the same posting of the entry.
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), wanted AS NOT MATERIALIZED (
+    SELECT * FROM entries
+    WHERE (%(value_date_from)s::date IS NULL OR value_date >= %(value_date_from)s)
+      AND (%(value_date_to)s::date IS NULL OR value_date <= %(value_date_to)s)
+      AND (%(recorded_at_from)s::timestamptz IS NULL
+           OR position > (SELECT daybook.position_at(%(recorded_at_from)s - interval '1 microsecond')))
+      AND (%(recorded_at_to)s::timestamptz IS NULL
+           OR position <= (SELECT daybook.position_at(%(recorded_at_to)s)))
+      AND (%(reference)s::text IS NULL OR reference = %(reference)s)
+      AND (%(description_prefix)s::text IS NULL OR description ^@ %(description_prefix)s)
+      AND (%(metadata)s::jsonb IS NULL OR metadata @> %(metadata)s)
+      AND (%(actor)s::text IS NULL OR actor = %(actor)s)
+      AND (%(kind)s::text IS NULL OR %(kind)s <> 'reversal' OR reverses IS NOT NULL)
+      AND (%(kind)s::text IS NULL OR %(kind)s <> 'reversed' OR reversed_by IS NOT NULL)
+      AND (%(kind)s::text IS NULL OR %(kind)s <> 'capture' OR captures IS NOT NULL)
+      AND (%(kind)s::text IS NULL OR %(kind)s <> 'plain'
+           OR (reverses IS NULL AND reversed_by IS NULL AND captures IS NULL))
+      AND (NOT %(by_posting)s::boolean OR EXISTS (
+          SELECT FROM jsonb_array_elements(postings) AS line
+          WHERE (%(account)s::uuid IS NULL OR (line ->> 'account_id')::uuid = %(account)s)
+            AND (%(account_code_prefix)s::text IS NULL OR (line ->> 'account_id')::uuid IN (
+                SELECT account_id FROM accounts
+                WHERE code ^@ %(account_code_prefix)s AND (%(book)s::uuid IS NULL OR accounts.book_id = %(book)s)
+            ))
+            AND (%(side)s::text IS NULL OR line ->> 'side' = %(side)s)
+            AND (%(currency)s::text IS NULL OR line ->> 'currency' = %(currency)s)
+            AND (%(amount_min)s::bigint IS NULL OR (line ->> 'amount')::bigint >= %(amount_min)s)
+            AND (%(amount_max)s::bigint IS NULL OR (line ->> 'amount')::bigint <= %(amount_max)s)
+      ))
 ), page AS (
     (SELECT newest.* FROM books CROSS JOIN LATERAL (
-        SELECT * FROM entries
-        WHERE entries.book_id = books.book_id
+        SELECT * FROM wanted
+        WHERE wanted.book_id = books.book_id
           AND (%(after)s::uuid IS NULL OR position < (SELECT position FROM entries WHERE entry_id = %(after)s))
         ORDER BY position DESC LIMIT %(limit)s
      ) AS newest
@@ -199,8 +251,8 @@ WITH t AS (
      ORDER BY position DESC LIMIT %(limit)s)
     UNION ALL
     (SELECT oldest.* FROM books CROSS JOIN LATERAL (
-        SELECT * FROM entries
-        WHERE entries.book_id = books.book_id
+        SELECT * FROM wanted
+        WHERE wanted.book_id = books.book_id
           AND position > (SELECT position FROM entries WHERE entry_id = %(before)s)
         ORDER BY position LIMIT %(limit)s
      ) AS oldest
@@ -211,51 +263,91 @@ SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, rev
        description, reference, metadata, captures, recipe, postings, ARRAY(
            SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
-       ) AS codes
+       ) AS codes, CASE WHEN %(accounts)s::boolean THEN ARRAY(
+           SELECT (SELECT to_jsonb(accounts) FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
+       ) END AS accounts
 FROM t LEFT JOIN page ON true
 ORDER BY page.position DESC;
 
 -- entries_of_account --
 -- Newest first. The account's posting numbers lead the way: positions grow with them, and an entry that posts to the
--- account more than once is next to itself.
+-- account more than once is next to itself. What is only set aside is no entry.
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), wanted AS NOT MATERIALIZED (
+    SELECT * FROM entries
+    WHERE (%(value_date_from)s::date IS NULL OR value_date >= %(value_date_from)s)
+      AND (%(value_date_to)s::date IS NULL OR value_date <= %(value_date_to)s)
+      AND (%(recorded_at_from)s::timestamptz IS NULL
+           OR position > (SELECT daybook.position_at(%(recorded_at_from)s - interval '1 microsecond')))
+      AND (%(recorded_at_to)s::timestamptz IS NULL
+           OR position <= (SELECT daybook.position_at(%(recorded_at_to)s)))
+      AND (%(reference)s::text IS NULL OR reference = %(reference)s)
+      AND (%(description_prefix)s::text IS NULL OR description ^@ %(description_prefix)s)
+      AND (%(metadata)s::jsonb IS NULL OR metadata @> %(metadata)s)
+      AND (%(actor)s::text IS NULL OR actor = %(actor)s)
+      AND (%(kind)s::text IS NULL OR %(kind)s <> 'reversal' OR reverses IS NOT NULL)
+      AND (%(kind)s::text IS NULL OR %(kind)s <> 'reversed' OR reversed_by IS NOT NULL)
+      AND (%(kind)s::text IS NULL OR %(kind)s <> 'capture' OR captures IS NOT NULL)
+      AND (%(kind)s::text IS NULL OR %(kind)s <> 'plain'
+           OR (reverses IS NULL AND reversed_by IS NULL AND captures IS NULL))
+      AND (NOT %(by_posting)s::boolean OR EXISTS (
+          SELECT FROM jsonb_array_elements(postings) AS line
+          WHERE (%(account)s::uuid IS NULL OR (line ->> 'account_id')::uuid = %(account)s)
+            AND (%(account_code_prefix)s::text IS NULL OR (line ->> 'account_id')::uuid IN (
+                SELECT account_id FROM accounts
+                WHERE code ^@ %(account_code_prefix)s AND (%(book)s::uuid IS NULL OR accounts.book_id = %(book)s)
+            ))
+            AND (%(side)s::text IS NULL OR line ->> 'side' = %(side)s)
+            AND (%(currency)s::text IS NULL OR line ->> 'currency' = %(currency)s)
+            AND (%(amount_min)s::bigint IS NULL OR (line ->> 'amount')::bigint >= %(amount_min)s)
+            AND (%(amount_max)s::bigint IS NULL OR (line ->> 'amount')::bigint <= %(amount_max)s)
+      ))
 ), page AS (
-    (SELECT position FROM (
+    (SELECT found.* FROM (
         SELECT number, position, lag(position) OVER (ORDER BY number DESC) AS previous FROM daybook.postings
         WHERE account = %(account)s AND NOT pending AND %(before)s::uuid IS NULL
           AND (%(after)s::uuid IS NULL OR number <= (
               SELECT number FROM entries, daybook.totals_at(%(account)s, entries.position - 1)
               WHERE entry_id = %(after)s
           ))
-     ) AS numbered
-     WHERE position IS DISTINCT FROM previous AND position <= (SELECT as_of FROM t)
+     ) AS numbered CROSS JOIN LATERAL (
+        SELECT * FROM wanted
+        WHERE wanted.book_id = (SELECT book_id FROM accounts WHERE account_id = %(account)s)
+          AND wanted.position = numbered.position
+     ) AS found
+     WHERE numbered.position IS DISTINCT FROM previous AND numbered.position <= (SELECT as_of FROM t)
+       AND (%(book)s::uuid IS NULL OR found.book_id = %(book)s)
      ORDER BY number DESC LIMIT %(limit)s)
     UNION ALL
-    (SELECT position FROM (
+    (SELECT found.* FROM (
         SELECT number, position, lag(position) OVER (ORDER BY number) AS previous FROM daybook.postings
         WHERE account = %(account)s AND NOT pending AND %(before)s::uuid IS NOT NULL
           AND number > (
               SELECT coalesce((SELECT number FROM daybook.totals_at(%(account)s, entries.position)), 0)
               FROM entries WHERE entry_id = %(before)s
           )
-     ) AS numbered
-     WHERE position IS DISTINCT FROM previous AND position <= (SELECT as_of FROM t)
+     ) AS numbered CROSS JOIN LATERAL (
+        SELECT * FROM wanted
+        WHERE wanted.book_id = (SELECT book_id FROM accounts WHERE account_id = %(account)s)
+          AND wanted.position = numbered.position
+     ) AS found
+     WHERE numbered.position IS DISTINCT FROM previous AND numbered.position <= (SELECT as_of FROM t)
+       AND (%(book)s::uuid IS NULL OR found.book_id = %(book)s)
      ORDER BY number LIMIT %(limit)s)
 )
-SELECT as_of, head, entry_id, book_id, entries.position, recorded_at, reverses, reversed_by, value_date, actor,
+SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, reversed_by, value_date, actor,
        description, reference, metadata, captures, recipe, postings, ARRAY(
            SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
-       ) AS codes
-FROM t
-LEFT JOIN (
-    page JOIN entries
-        ON entries.book_id = (SELECT book_id FROM accounts WHERE account_id = %(account)s)
-        AND entries.position = page.position
-) ON true
-ORDER BY entries.position DESC;
+       ) AS codes, CASE WHEN %(accounts)s::boolean THEN ARRAY(
+           SELECT (SELECT to_jsonb(accounts) FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
+       ) END AS accounts
+FROM t LEFT JOIN page ON true
+ORDER BY page.position DESC;
 
 -- entry --
 -- One, by its id.
@@ -335,29 +427,36 @@ ORDER BY expires_at LIMIT %(limit)s;
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), wanted AS NOT MATERIALIZED (
+    SELECT * FROM audit_trail
+    WHERE (%(book)s::uuid IS NULL OR book_id = %(book)s)
+      AND (%(actor)s::text IS NULL OR actor = %(actor)s)
+      AND (%(refused)s::boolean IS NULL OR (refusal IS NOT NULL) = %(refused)s)
+      AND (%(refusal)s::text IS NULL OR refusal = %(refusal)s)
+      AND (%(command)s::text IS NULL OR command = %(command)s)
+      AND (%(event)s::text IS NULL OR event = %(event)s)
+      AND (%(kind)s::text IS NULL OR event ^@ (%(kind)s || '.'))
+      AND (%(request_id)s::text IS NULL OR request_id = %(request_id)s)
+      AND (%(correlation_id)s::text IS NULL OR correlation_id = %(correlation_id)s)
+      AND (%(idempotency_key)s::text IS NULL OR idempotency_key = %(idempotency_key)s)
+      AND (%(recorded_at_from)s::timestamptz IS NULL
+           OR position > (SELECT daybook.position_at(%(recorded_at_from)s - interval '1 microsecond')))
+      AND (%(recorded_at_to)s::timestamptz IS NULL
+           OR position <= (SELECT daybook.position_at(%(recorded_at_to)s)))
+      AND (%(position_from)s::bigint IS NULL OR position >= %(position_from)s)
+      AND (%(position_to)s::bigint IS NULL OR position <= %(position_to)s)
+      AND (%(stream)s::uuid IS NULL OR position = ANY (ARRAY(
+          SELECT position FROM daybook.events WHERE stream = %(stream)s
+          UNION ALL
+          SELECT position FROM audit_trail WHERE scope = %(stream)s
+      )))
 ), page AS (
-    (SELECT * FROM audit_trail
+    (SELECT * FROM wanted
      WHERE %(before)s::bigint IS NULL AND (%(after)s::bigint IS NULL OR position < %(after)s)
-       AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
-       AND (%(actor)s::text IS NULL OR actor = %(actor)s)
-       AND (%(refused)s::boolean IS NULL OR (refusal IS NOT NULL) = %(refused)s)
-       AND (%(stream)s::uuid IS NULL OR position = ANY (ARRAY(
-           SELECT position FROM daybook.events WHERE stream = %(stream)s
-           UNION ALL
-           SELECT position FROM audit_trail WHERE scope = %(stream)s
-       )))
      ORDER BY position DESC LIMIT %(limit)s)
     UNION ALL
-    (SELECT * FROM audit_trail
+    (SELECT * FROM wanted
      WHERE %(before)s::bigint IS NOT NULL AND position > %(before)s
-       AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
-       AND (%(actor)s::text IS NULL OR actor = %(actor)s)
-       AND (%(refused)s::boolean IS NULL OR (refusal IS NOT NULL) = %(refused)s)
-       AND (%(stream)s::uuid IS NULL OR position = ANY (ARRAY(
-           SELECT position FROM daybook.events WHERE stream = %(stream)s
-           UNION ALL
-           SELECT position FROM audit_trail WHERE scope = %(stream)s
-       )))
      ORDER BY position LIMIT %(limit)s)
 )
 SELECT as_of, head, page.position, page.recorded_at, page.stream, book_id, scope, event, actor, request_id,

@@ -1,0 +1,96 @@
+-- log --
+-- Events in order, from the log alone.
+WITH t AS (
+    SELECT daybook.head() AS as_of, daybook.head() AS head
+), page AS (
+    (SELECT * FROM daybook.events
+     WHERE %(before)s::bigint IS NULL AND (%(after)s::bigint IS NULL OR position > %(after)s)
+     ORDER BY position LIMIT %(limit)s)
+    UNION ALL
+    (SELECT * FROM daybook.events
+     WHERE %(before)s::bigint IS NOT NULL AND position < %(before)s
+     ORDER BY position DESC LIMIT %(limit)s)
+)
+SELECT as_of, head, position, recorded_at, stream, version, name, page.metadata, payload, NULL AS scope_opened
+FROM t LEFT JOIN page ON true
+ORDER BY position;
+
+-- log_filtered --
+-- Events in order that are of a book, of an actor, of a kind, or touch an account: its own, those with postings to it,
+-- and refused commands upon it. The audit trail knows whose they are; the account's posting numbers lead to positions.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), wanted AS NOT MATERIALIZED (
+    SELECT * FROM audit_trail
+    WHERE (%(book)s::uuid IS NULL OR book_id = %(book)s)
+      AND (%(actor)s::text IS NULL OR actor = %(actor)s)
+      AND (%(event)s::text IS NULL OR event = %(event)s)
+      AND (%(kind)s::text IS NULL OR event ^@ (%(kind)s || '.'))
+      AND (%(account)s::uuid IS NULL OR position = ANY (ARRAY(
+          SELECT position FROM daybook.events WHERE stream = %(account)s
+          UNION ALL
+          SELECT position FROM audit_trail WHERE scope = %(account)s
+          UNION ALL
+          (SELECT position FROM (
+              SELECT number, position, lag(position) OVER (ORDER BY number) AS previous FROM daybook.postings
+              WHERE account = %(account)s AND %(before)s::bigint IS NULL
+                AND number > coalesce((SELECT number FROM daybook.totals_at(%(account)s, %(after)s)), 0)
+           ) AS numbered
+           WHERE position IS DISTINCT FROM previous ORDER BY number LIMIT %(postings)s::bigint)
+          UNION ALL
+          (SELECT position FROM (
+              SELECT number, position, lag(position) OVER (ORDER BY number DESC) AS previous FROM daybook.postings
+              WHERE account = %(account)s AND %(before)s::bigint IS NOT NULL
+                AND number <= coalesce((SELECT number FROM daybook.totals_at(%(account)s, %(before)s - 1)), 0)
+           ) AS numbered
+           WHERE position IS DISTINCT FROM previous ORDER BY number DESC LIMIT %(postings)s::bigint)
+      )))
+), page AS (
+    (SELECT position, scope FROM wanted
+     WHERE %(before)s::bigint IS NULL AND (%(after)s::bigint IS NULL OR position > %(after)s)
+     ORDER BY position LIMIT %(limit)s)
+    UNION ALL
+    (SELECT position, scope FROM wanted
+     WHERE %(before)s::bigint IS NOT NULL AND position < %(before)s
+     ORDER BY position DESC LIMIT %(limit)s)
+)
+SELECT as_of, head, events.position, events.recorded_at, events.stream, events.version, events.name, events.metadata,
+       events.payload, first.name AS scope_opened
+FROM t
+LEFT JOIN (page JOIN daybook.events AS events USING (position)) ON true
+LEFT JOIN daybook.events AS first ON first.stream = scope AND first.version = 1
+ORDER BY events.position;
+
+-- log_window --
+-- As the two above, but looking only at so many positions: what it costs is bounded also where nothing matches, and
+-- whoever follows the log goes on after the last position looked at.
+WITH t AS (
+    SELECT coalesce(min(coalesce(notification_id, 0)), daybook.head()) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), looked AS (
+    SELECT *, least(as_of, %(after)s::bigint + %(width)s) AS until FROM t
+)
+SELECT as_of, head, until, found.*
+FROM looked
+LEFT JOIN LATERAL (
+    SELECT events.position, events.recorded_at, events.stream, events.version, events.name, events.metadata,
+           events.payload, first.name AS scope_opened
+    FROM daybook.events
+    LEFT JOIN audit_trail ON %(filtered)s::boolean AND audit_trail.position = events.position
+    LEFT JOIN daybook.events AS first ON first.stream = scope AND first.version = 1
+    WHERE events.position > %(after)s AND events.position <= looked.until
+      AND (%(book)s::uuid IS NULL OR book_id = %(book)s)
+      AND (%(actor)s::text IS NULL OR actor = %(actor)s)
+      AND (%(event)s::text IS NULL OR events.name = %(event)s)
+      AND (%(kind)s::text IS NULL OR events.name ^@ (%(kind)s || '.'))
+      AND (%(account)s::uuid IS NULL OR events.stream = %(account)s OR scope = %(account)s
+           OR events.position IN (
+               SELECT position FROM daybook.postings
+               WHERE account = %(account)s
+                 AND number > coalesce((SELECT number FROM daybook.totals_at(%(account)s, %(after)s)), 0)
+                 AND number <= coalesce((SELECT number FROM daybook.totals_at(%(account)s, looked.until)), 0)
+           ))
+    ORDER BY events.position LIMIT %(limit)s
+) AS found ON true
+ORDER BY found.position;
