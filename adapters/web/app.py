@@ -27,6 +27,7 @@ from adapters.web.health import Readiness
 from adapters.web.intake import Intake
 from commands import desk
 from commands.api import routes as command_routes
+from commands.api.batch import PATH as BATCHES
 from commands.desk import Desk
 from projections.api import routes as read_routes
 
@@ -95,9 +96,12 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
             if projections is not None:
                 await asyncio.to_thread(projections.stop)
 
-    taking = [Middleware(Intake, body_patience_s=limits.body_patience_s)]
+    def taking(path: str) -> list[Middleware]:
+        body_max = intake.BATCH_BODY_MAX if path == BATCHES else intake.BODY_MAX
+        return [Middleware(Intake, body_max=body_max, body_patience_s=limits.body_patience_s)]
+
     routes = [
-        *(Route(route.path, route.endpoint, methods=route.methods, middleware=taking) for route in command_routes),
+        *(Route(r.path, r.endpoint, methods=r.methods, middleware=taking(r.path)) for r in command_routes),
         *read_routes,
         *document_routes,
         *health.routes,

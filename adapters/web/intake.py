@@ -14,8 +14,12 @@ from adapters.web.strict_json import read_object
 
 BODY_MAX: Final = 1024 * 1024
 """Bytes of a request's body."""
-DRAIN_MAX: Final = 16 * BODY_MAX
-"""Bytes read of a body that is too large, so that its sender gets to read why."""
+BATCH_BODY_MAX: Final = 16 * 1024 * 1024
+"""Bytes of a batch's body: 10,000 commands of a good length."""
+DRAIN_MAX: Final = 16 * 1024 * 1024
+"""Bytes read past that of a body that is too large, so that its sender gets to read why."""
+LARGE: Final = 64 * 1024
+"""Bytes from which on a body is read beside the event loop, so that nobody else waits for that."""
 BODY_PATIENCE_S: Final = 10.0
 """How long a body may take to arrive."""
 
@@ -24,10 +28,15 @@ _CLOSE: Final = {"Connection": "close"}
 
 
 class Intake:
-    """Around the route of a command. `request.state` gets `body` and `context`, the keywords of `commands.ask`."""
+    """Around the route of a command. `request.state` gets `body` and `context`, the keywords of `commands.ask`.
 
-    def __init__(self, app: ASGIApp, *, body_patience_s: float = BODY_PATIENCE_S) -> None:
+    Args:
+        body_max: In bytes.
+    """
+
+    def __init__(self, app: ASGIApp, *, body_max: int = BODY_MAX, body_patience_s: float = BODY_PATIENCE_S) -> None:
         self._app = app
+        self._body_max = body_max
         self._body_patience_s = body_patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +53,7 @@ class Intake:
             "correlation_id": state["correlation_id"],
         }
         _must_be_json(headers)
-        state["body"] = read_object(body)
+        state["body"] = read_object(body) if len(body) < LARGE else await asyncio.to_thread(read_object, body)
         state["problem_of"] = problem_of
 
         async def answer(message: Message) -> None:
@@ -63,16 +72,16 @@ class Intake:
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         length = headers.get("content-length", "")
-        if headers.get("expect", "").lower() == "100-continue" and length.isdigit() and int(length) > BODY_MAX:
-            raise _too_large()  # It waits to be told whether to send.
+        if headers.get("expect", "").lower() == "100-continue" and length.isdigit() and int(length) > self._body_max:
+            raise _too_large(self._body_max)  # It waits to be told whether to send.
         try:
             async with asyncio.timeout(self._body_patience_s):
-                return await _read(receive)
+                return await _read(receive, self._body_max)
         except TimeoutError as error:
             raise BadRequest("body_timeout", "The body did not arrive in time.", status=408, headers=_CLOSE) from error
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read(receive: Receive, body_max: int) -> bytes:
     body = bytearray()
     size = 0
     while True:
@@ -81,19 +90,19 @@ async def _read(receive: Receive) -> bytes:
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
-        if size <= BODY_MAX:
+        if size <= body_max:
             body += chunk
-        if size > DRAIN_MAX:
-            raise _too_large()
+        if size > body_max + DRAIN_MAX:
+            raise _too_large(body_max)
         if not message.get("more_body", False):
             break
-    if size > BODY_MAX:
-        raise _too_large()
+    if size > body_max:
+        raise _too_large(body_max)
     return bytes(body)
 
 
-def _too_large() -> BadRequest:
-    return BadRequest("body_too_large", f"The body is larger than {BODY_MAX} bytes.", status=413, headers=_CLOSE)
+def _too_large(body_max: int) -> BadRequest:
+    return BadRequest("body_too_large", f"The body is larger than {body_max} bytes.", status=413, headers=_CLOSE)
 
 
 def _must_be_json(headers: Headers) -> None:

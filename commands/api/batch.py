@@ -20,6 +20,8 @@ from commands.desk import Answer, Outcome
 from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
 from commands.journal import PostEntry, ReverseEntry
 
+PATH: Final = "/v1/batches"
+
 _Resource = Callable[[Outcome], dict[str, Any]]
 
 ANSWERS: Final[dict[type[Command], tuple[int, _Resource]]] = {
@@ -69,4 +71,4 @@ def _problem(request: Request, error: Exception, outcome: Outcome | None) -> dic
     return {"status": body["status"], "body": body}
 
 
-routes = [Route("/v1/batches", post_batch, methods=["POST"])]
+routes = [Route(PATH, post_batch, methods=["POST"])]
