@@ -1,8 +1,8 @@
-"""The composition root of the web application: one store, one desk, the reads, the read models' runner, the routes."""
+"""The composition root of the web application: store, desk, reads, the read models' runner, expiry, the routes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import psycopg
@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from adapters.expiry import Expiry
 from adapters.observe import logs
 from adapters.observe.handled import Handled
 from adapters.observe.metrics import Metrics
@@ -84,7 +85,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
         if projections is not None:
             projections.start()
         try:
-            async with PostgresReads(dsn) as reads:
+            async with PostgresReads(dsn) as reads, expiring(Expiry(writer, reads, report=failed)):
                 yield {
                     "desk": writer,
                     "reads": reads,
@@ -115,6 +116,18 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
     )
     app.router.redirect_slashes = False
     return app
+
+
+@asynccontextmanager
+async def expiring(expiry: Expiry) -> AsyncIterator[None]:
+    """Within this, holds end when their time has come."""
+    task = asyncio.create_task(expiry.run(), name="expiry")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def must_be_migrated(dsn: str) -> None:
