@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from adapters.cli import asking, backing_up, demo, digesting, exporting, importing, serving, verifying
+from adapters.cli import asking, backing_up, demo, digesting, exporting, importing, projecting, serving, verifying
 from adapters.cli.failing import FAILED, Failed, Terminated
 from adapters.embedded_postgres import EmbeddedPostgresError
 from adapters.postgres.migrate import MigrationError
@@ -47,6 +47,8 @@ app.command()(demo.demo)
 app.command()(serving.serve)
 app.command()(serving.project)
 app.command()(serving.migrate)
+app.add_typer(projecting.projections)
+app.command()(projecting.rebuild)
 app.command("import")(importing.import_)
 app.command()(exporting.export)
 app.command()(asking.accounts)

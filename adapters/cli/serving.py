@@ -75,8 +75,9 @@ def project(
 ) -> None:
     """Keep the read models up with the log, until Ctrl-C or SIGTERM.
 
-    `daybook serve` does this too, unless it is told --no-projector. Two of
-    them take turns and do no harm.
+    `daybook serve` does this too, unless it is told --no-projector. Of any
+    number of them one works, and another takes over when it ends; see daybook
+    projections.
     """
     if once:
         _project_once(database_url, home)
@@ -104,7 +105,9 @@ def migrate(database_url: DatabaseUrl = None, home: Home = None) -> None:
 
 
 def _project_once(database_url: str | None, home: Home) -> None:
-    from adapters.postgres.projecting import ProjectionFailed, catch_up
+    from adapters.postgres.applying import ProjectionFailed, Superseded
+    from adapters.postgres.building import BuildUnderWay
+    from adapters.postgres.projecting import catch_up
 
     with database(database_url, home, migrated=True) as dsn, bar("projecting") as progress:
 
@@ -113,7 +116,7 @@ def _project_once(database_url: str | None, home: Home) -> None:
 
         try:
             catch_up(dsn, on_progress=watch)
-        except ProjectionFailed as error:
+        except (ProjectionFailed, Superseded, BuildUnderWay) as error:
             raise Failed(str(error)) from error
     typer.echo("The read models are up to date.")
 

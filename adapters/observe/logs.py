@@ -11,6 +11,9 @@ from adapters.observe.handled import Handled
 
 log: Final = structlog.get_logger("daybook")
 
+NEWS: Final = frozenset({"projection.recovered", "projection.building", "projection.switched", "projection.leading"})
+"""What projectors tell that is no fault."""
+
 _SHARED: Final[list[Processor]] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -67,7 +70,7 @@ def handled(request: Handled) -> None:
 
 def projecting(event: str, /, **fields: Any) -> None:
     """What the runner of the read models has to tell; `projection.failed` is the one to wake somebody for."""
-    tell = log.error if event == "projection.failed" else log.warning
+    tell = log.error if event == "projection.failed" else log.info if event in NEWS else log.warning
     tell(event, **fields)
 
 

@@ -35,6 +35,18 @@ class ProjectorStatus(Protocol):
     def lag_s(self) -> float: ...
     @property
     def error(self) -> str | None: ...
+    @property
+    def failed_at(self) -> int | None: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def applied(self) -> int: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def restarts(self) -> int: ...
+    @property
+    def building_at(self) -> int | None: ...
 
 
 class Metrics:
@@ -109,9 +121,29 @@ class _Watched(Collector):
             "daybook_projector_lag_seconds", "Age of the oldest event not applied.", labels=["projector"]
         )
         failed = GaugeMetricFamily("daybook_projector_failed", "1 while it stands still.", labels=["projector"])
+        parked = GaugeMetricFamily(
+            "daybook_projection_parked", "1 while it cannot get past an event.", labels=["projection"]
+        )
+        parked_at = GaugeMetricFamily(
+            "daybook_projection_parked_position", "The event it cannot get past, 0 without.", labels=["projection"]
+        )
+        applied = CounterMetricFamily(
+            "daybook_projector_events", "Events applied by this process.", labels=["projector"]
+        )
+        rate = GaugeMetricFamily(
+            "daybook_projector_rate", "Events applied by this process in a second.", labels=["projector"]
+        )
+        restarts = CounterMetricFamily(
+            "daybook_projector_restarts", "Times it died and was started again.", labels=["projector"]
+        )
         for status in self._projectors():
+            parked.add_metric([status.name], float(status.failed_at is not None))
+            parked_at.add_metric([status.name], status.failed_at or 0)
+            applied.add_metric([status.name], status.applied)
+            rate.add_metric([status.name], status.rate)
+            restarts.add_metric([status.name], status.restarts)
             position.add_metric([status.name], status.position)
             events.add_metric([status.name], status.lag_events)
             seconds.add_metric([status.name], status.lag_s)
             failed.add_metric([status.name], float(status.error is not None or not status.running))
-        yield from (position, events, seconds, failed)
+        yield from (position, events, seconds, failed, parked, parked_at, applied, rate, restarts)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 from psycopg import Connection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 from psycopg.sql import SQL, Identifier
 
 from projections.projection import Projection, digest, tables
@@ -49,6 +49,64 @@ class Build(Struct, frozen=True):
     def tracked_as(self) -> str:
         """The name under which its progress is kept."""
         return f"{self.name}.v{self.version}" + ("" if self.live else f"#{self.id}")
+
+
+class Standing(Struct, frozen=True):
+    """How a build stands. `lag_s` is the age in seconds of the first event it has not applied, 0 without any."""
+
+    build: Build
+    position: int
+    head: int
+    lag_s: float
+
+
+class NotParked(Exception):
+    """There is no such event to leave out: the projection is not parked there."""
+
+
+def standings(connection: Connection[Any]) -> list[Standing]:
+    """How every build stands, live ones first, all of one moment."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        rows = cursor.execute(
+            """
+            SELECT b.id, coalesce(reached, 0), daybook.head(), coalesce(
+                       (SELECT extract(epoch FROM clock_timestamp() - recorded_at)::float8 FROM daybook.events
+                        WHERE position = coalesce(reached, 0) + 1), 0)
+            FROM daybook_read.builds AS b
+            LEFT JOIN daybook_read.tracking AS t (tracked, reached)
+                ON tracked = name || '.v' || version || CASE WHEN live THEN '' ELSE '#' || id END
+            """
+        ).fetchall()
+    known = {row[0]: row[1:] for row in rows}
+    return [Standing(build, *known[build.id]) for build in every(connection) if build.id in known]
+
+
+def skip(connection: Connection[Any], name: str, position: int, *, reason: str, actor: str) -> Build:
+    """Leave that one event out of that projection, as long as its code is what it is now; kept on record for ever.
+
+    Raises:
+        NotParked: It is not this event that the projection cannot get past.
+    """
+    with connection.transaction():
+        row = connection.execute(
+            "SELECT live FROM daybook_read.builds WHERE name = %s AND parked_position = %s ORDER BY live FOR UPDATE",
+            (name, position),
+        ).fetchone()
+        build = find(connection, name, live=row[0]) if row is not None else None
+        if build is None:
+            raise NotParked(f"{name} is not parked at {position}")
+        connection.execute(
+            "INSERT INTO daybook.skips (projection, digest, position, error, reason, actor)"
+            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            (name, build.digest, position, build.parked_error, reason, actor),
+        )
+        connection.execute(
+            "UPDATE daybook_read.builds SET parked_position = NULL, parked_error = NULL, parked_at = NULL"
+            " WHERE name = %s AND digest = %s AND parked_position = %s",
+            (name, build.digest, position),
+        )
+        connection.execute("SELECT pg_notify('daybook_log', '')")
+        return build
 
 
 def every(connection: Connection[Any]) -> list[Build]:

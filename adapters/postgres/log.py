@@ -79,7 +79,11 @@ class PostgresLog:
             self._connection.isolation_level = IsolationLevel.REPEATABLE_READ
             self._connection.read_only = True
             set_json_loads(msgspec.json.decode, self._connection)
+            tracking = "has_table_privilege(to_regclass('daybook_read.tracking'), 'SELECT')"
+            readable = self._connection.execute(f"SELECT {tracking}".encode()).fetchone()
             opening.enter_context(self._connection.transaction())
+            if readable == (True,):  # Before the view of the data is taken, so that no build changes places in it.
+                self._connection.execute("LOCK TABLE daybook_read.tracking IN ACCESS SHARE MODE")
             self._open = opening.pop_all()
         return self
 
@@ -138,7 +142,13 @@ class PostgresLog:
         """The position each projection has reached, by its name; none if no projection ever ran."""
         if not self._all("SELECT 1 FROM pg_class WHERE oid = to_regclass('daybook_read.tracking')"):
             return {}
-        return dict(self._all("SELECT application_name, notification_id FROM daybook_read.tracking"))
+        # A name with a # is of a build beside the live one.
+        return dict(
+            self._all(
+                "SELECT application_name, notification_id FROM daybook_read.tracking"
+                " WHERE position('#' in application_name) = 0"
+            )
+        )
 
     def read_model(self, table: str, columns: Sequence[str], *, order: str | None = None) -> Iterator[tuple[Any, ...]]:
         """Rows of a table of the read models; by `order` if one is named."""

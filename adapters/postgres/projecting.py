@@ -61,9 +61,6 @@ RETRY_S: Final = 10.0
 BACKOFF_S: Final = (0.05, 2.0)
 """The first and the longest wait before an unreachable store is asked again, and before a dead runner runs again."""
 
-NEWS: Final = frozenset({"projection.recovered", "projection.building", "projection.switched", "projection.leading"})
-"""The log lines that are no faults."""
-
 
 class State(StrEnum):
     """What a runner does."""

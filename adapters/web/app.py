@@ -68,7 +68,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
 
     def projecting(event: str, /, **fields: Any) -> None:
         logs.projecting(event, **fields)
-        if event != "projection.recovered":
+        if event not in logs.NEWS:
             metrics.fault(event)
 
     @asynccontextmanager
