@@ -4,7 +4,7 @@ from typing import Final
 
 from starlette.routing import Route
 
-from projections.api import accounts, audit_trail, balances, books, events, holds, journal
+from projections.api import accounts, audit_trail, balances, books, events, holds, journal, reports
 
 routes: Final[list[Route]] = [
     *books.routes,
@@ -14,4 +14,5 @@ routes: Final[list[Route]] = [
     *holds.routes,
     *audit_trail.routes,
     *events.routes,
+    *reports.routes,
 ]

@@ -36,7 +36,7 @@ _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T.+", re.ASCII)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
-def _digits(value: Any) -> Any:
+def digits(value: Any) -> Any:
     """Python's int() takes `1_000` and the digits of other scripts."""
     if isinstance(value, str) and not _DIGITS.fullmatch(value):
         raise ValueError("a whole number is written in the digits 0 to 9, at most 19 of them")
@@ -68,14 +68,14 @@ def _plain(text: str) -> str:
     return text
 
 
-def _text(value: Any) -> str:
+def once(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("given more than once")
     return value
 
 
 def _pair(value: Any) -> dict[str, str]:
-    key, equals, of_key = _text(value).partition("=")
+    key, equals, of_key = once(value).partition("=")
     if not key or not equals or len(value) > PAIR_MAX:
         raise ValueError("metadata is asked for as key=value: one key, and all of its value")
     return {key: of_key}
@@ -88,28 +88,28 @@ def _kind(noun: str) -> str:
 
 
 def _account(value: Any) -> UUID:
-    return ids.parse(ids.ACCOUNT, _text(value))
+    return ids.parse(ids.ACCOUNT, once(value))
 
 
 def _entry(value: Any) -> UUID:
-    return ids.parse(ids.ENTRY, _text(value))
+    return ids.parse(ids.ENTRY, once(value))
 
 
 def _hold(value: Any) -> UUID:
-    return ids.parse(ids.HOLD, _text(value))
+    return ids.parse(ids.HOLD, once(value))
 
 
 def _book(value: Any) -> UUID:
     """A book by its code or id; an id begins like no code may."""
-    name = _text(value)
+    name = once(value)
     return ids.parse(ids.BOOK, name) if name.startswith("book_") else ids.book_id(name)
 
 
 def _thing(value: Any) -> UUID:
-    kind = _text(value).partition("_")[0]
+    kind = once(value).partition("_")[0]
     if kind not in (ids.ACCOUNT, ids.BOOK, ids.ENTRY, ids.HOLD):
         raise ValueError("not the id of an account, a journal entry, a hold or a book")
-    return ids.parse(kind, _text(value))
+    return ids.parse(kind, once(value))
 
 
 def _typeid(kind: str) -> WithJsonSchema:
@@ -123,12 +123,12 @@ BookId = Annotated[UUID, BeforeValidator(_book), _typeid("book")]
 BookName = Annotated[UUID, BeforeValidator(_book), WithJsonSchema({"type": "string"})]
 """A book's code or id."""
 ThingId = Annotated[UUID, BeforeValidator(_thing), _typeid("(acc|je|hold|book)")]
-Position = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=POSITION_MAX)]
+Position = Annotated[int, BeforeValidator(digits), Field(ge=0, le=POSITION_MAX)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_plain)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_plain)]
 Time = Annotated[AwareDatetime, BeforeValidator(_time)]
 Date = Annotated[date, BeforeValidator(_date)]
-Amount = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=POSITION_MAX)]
+Amount = Annotated[int, BeforeValidator(digits), Field(ge=1, le=POSITION_MAX)]
 """Minor units."""
 Currency = Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")]
 EventKind = Annotated[str, AfterValidator(_kind), WithJsonSchema({"type": "string", "enum": EVENT_KINDS})]
@@ -173,7 +173,7 @@ class Page(Shaped, Generic[Cursor]):
     while it is being read may be missing from it, and nothing is in it twice.
     """
 
-    limit: Annotated[int, BeforeValidator(_digits), Field(ge=1, le=LIMIT_MAX)] = 50
+    limit: Annotated[int, BeforeValidator(digits), Field(ge=1, le=LIMIT_MAX)] = 50
     starting_after: Cursor | None = None
     ending_before: Cursor | None = None
 
