@@ -7,7 +7,18 @@ from typing import NoReturn
 
 import typer
 
-from adapters.cli import asking, backing_up, demo, digesting, exporting, importing, projecting, serving, verifying
+from adapters.cli import (
+    asking,
+    backing_up,
+    configuring,
+    demo,
+    digesting,
+    exporting,
+    importing,
+    projecting,
+    serving,
+    verifying,
+)
 from adapters.cli.failing import FAILED, Failed, Terminated
 from adapters.embedded_postgres import EmbeddedPostgresError
 from adapters.postgres.migrate import MigrationError
@@ -16,7 +27,6 @@ from domain.errors import EventMalformed, EventTooNew, Unavailable
 app = typer.Typer(
     name="daybook",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="""An event-sourced, double-entry book of payments on Postgres.
 
@@ -59,6 +69,7 @@ app.command()(digesting.digest)
 app.command()(backing_up.backup)
 app.command()(backing_up.restore)
 app.command()(verifying.verify)
+app.command()(configuring.config)
 
 
 def main() -> NoReturn:

@@ -68,7 +68,8 @@ def without_password(dsn: str) -> str:
     try:
         parts = {name: str(value) for name, value in conninfo_to_dict(dsn).items() if value is not None}
     except psycopg.Error as error:
-        raise Failed(f"the database's DSN cannot be read: {str(error).strip()}") from error
+        # What libpq says of it may be a part of it, and that a password.
+        raise Failed("the database's DSN cannot be read: it is neither a URL nor keywords of Postgres") from error
     user = f"{parts['user']}@" if "user" in parts else ""
     port = f":{parts['port']}" if "port" in parts else ""
     return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"

@@ -3,6 +3,7 @@
 What only a server needs is imported where it is used: a command that only looks is there in half the time.
 """
 
+import logging
 import signal
 import socket
 import threading
@@ -59,9 +60,7 @@ def serve(
       daybook serve --database-url postgresql://daybook@db/daybook
       daybook serve --host 0.0.0.0 --no-projector
     """
-    from adapters.observe import logs
-
-    logs.configure()
+    _configure_logs()
     with listening(host, port) as listener, database(database_url, home, migrated=True, on_event=_log) as dsn:
         run(server(dsn, projector=projector), listener)
 
@@ -85,7 +84,7 @@ def project(
     from adapters.observe import logs
     from adapters.postgres.projecting import Projections
 
-    logs.configure()
+    _configure_logs()
     with database(database_url, home, migrated=True, on_event=_log) as dsn:
         projections = Projections(dsn, on_event=logs.log.warning)
         with stoppable() as stopped:
@@ -145,10 +144,12 @@ def server(dsn: str, *, projector: bool = True) -> "uvicorn.Server":
     """The web application, ready to run."""
     import uvicorn
 
-    from adapters.web.app import create_app
+    from adapters.web.app import Limits, create_app
     from adapters.web.serve import config
 
-    return uvicorn.Server(config(create_app(dsn, project=projector)))
+    chosen = settings()
+    limits = Limits(chosen.queue_max, chosen.patience_s, chosen.body_patience_s)
+    return uvicorn.Server(config(create_app(dsn, project=projector, limits=limits)))
 
 
 def run(server: "uvicorn.Server", listener: socket.socket) -> None:
@@ -178,6 +179,14 @@ def stoppable() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _configure_logs() -> None:
+    from adapters.observe import logs
+
+    chosen = settings()
+    as_text = None if chosen.log_format == "auto" else chosen.log_format == "text"
+    logs.configure(level=logging.getLevelNamesMapping()[chosen.log_level.upper()], as_text=as_text)
 
 
 def _log(event: str, fields: dict[str, object]) -> None:

@@ -1,11 +1,24 @@
-"""What is set from outside: the environment, and the options of a command before it."""
+"""What is set from outside: a command's options before the environment, that before a file, that before the defaults.
 
+The file is TOML, its keys the names of the settings: the one that DAYBOOK_CONFIG names, else daybook.toml in the
+working folder, else in the user's folder for configuration. In the environment a setting is DAYBOOK_ and its name in
+capitals, but for DATABASE_URL.
+"""
+
+import os
+import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
+import platformdirs
 import typer
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from adapters.cli.failing import Failed
 
@@ -28,22 +41,89 @@ Home = Annotated[
     ),
 ]
 
+FILE: Final = "daybook.toml"
+DEFAULT: Final = "default"
+
 
 class Settings(BaseSettings):
-    """From the environment; an empty variable counts as none."""
+    """An empty variable counts as none; an unknown key in the file is a mistake.
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    `queue_max` is how many commands may wait; `patience_s` how long a caller waits for an answer, and `body_patience_s`
+    how long a request's body may take to arrive, in seconds.
+    """
 
-    database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
-    home: Path | None = Field(default=None, validation_alias="DAYBOOK_HOME")
-    host: str = Field(default="127.0.0.1", validation_alias="DAYBOOK_HOST")
-    port: int = Field(default=8080, ge=0, le=65535, validation_alias="DAYBOOK_PORT")
+    model_config = SettingsConfigDict(env_prefix="DAYBOOK_", env_ignore_empty=True, extra="forbid", frozen=True)
+
+    database_url: str | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    home: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    queue_max: int = Field(default=10_000, ge=1)
+    patience_s: float = Field(default=9.5, gt=0, le=60)
+    body_patience_s: float = Field(default=10.0, gt=0, le=600)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = "auto"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = config_file()
+        return (init_settings, env_settings, *([TomlConfigSettingsSource(settings_cls, file)] if file else []))
+
+
+def config_file() -> Path | None:
+    """The file that settings are taken from; None if there is none.
+
+    Raises:
+        Failed: DAYBOOK_CONFIG names one that is not there.
+    """
+    if named := os.environ.get("DAYBOOK_CONFIG"):
+        if not Path(named).is_file():
+            raise Failed(f"DAYBOOK_CONFIG: there is no file {named}")
+        return Path(named)
+    usual = (Path(FILE), platformdirs.user_config_path("daybook") / FILE)
+    return next((file for file in usual if file.is_file()), None)
 
 
 def settings() -> Settings:
-    """The environment's settings; raises Failed for one that makes no sense."""
+    """What is set, options apart.
+
+    Raises:
+        Failed: A setting makes no sense, or the file cannot be read; which, and where it came from.
+    """
     try:
-        return Settings()
+        found = Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        raise Failed(f"{first['loc'][0]}: {first['msg']}") from error
+        name = str(first["loc"][0]).lower()
+        why = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        raise Failed(f"{origin(name)}: {why}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise Failed(f"{config_file()}: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"{config_file()} cannot be read: {error}") from error
+    # A home and a database are two answers to one question: the environment's goes before the file's.
+    if os.environ.get("DAYBOOK_HOME") and not os.environ.get("DATABASE_URL"):
+        return found.model_copy(update={"database_url": None})
+    return found
+
+
+def variable(name: str) -> str:
+    """The name of a setting in the environment."""
+    return "DATABASE_URL" if name == "database_url" else f"DAYBOOK_{name.upper()}"
+
+
+def origin(name: str) -> str:
+    """Where a setting came from: its variable, its key in the file, or the default."""
+    if name in Settings.model_fields and os.environ.get(variable(name)):
+        return variable(name)
+    file = config_file()
+    if file is not None and name in tomllib.loads(file.read_text(encoding="utf-8")):
+        return f"{file}: {name}"
+    return DEFAULT

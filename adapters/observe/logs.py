@@ -21,14 +21,19 @@ _SHARED: Final[list[Processor]] = [
 ]
 
 
-def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
+def configure(stream: TextIO | None = None, *, level: int = logging.INFO, as_text: bool | None = None) -> None:
     """Once per process, by whoever starts it: lines of JSON on stderr, or of text where a person looks on.
 
-    The libraries' own log lines (uvicorn, psycopg) take the same way.
+    The libraries' own log lines (uvicorn, psycopg) take the same way, warnings and worse.
+
+    Args:
+        as_text: Whether lines are text, if it is not to be found out.
     """
     stream = stream or sys.stderr
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer() if stream.isatty() else structlog.processors.JSONRenderer(sort_keys=False)
+        structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        if as_text or (as_text is None and stream.isatty())
+        else structlog.processors.JSONRenderer(sort_keys=False)
     )
     structlog.configure(
         processors=[*_SHARED, renderer],

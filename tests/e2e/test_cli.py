@@ -26,7 +26,10 @@ from adapters.postgres.projecting import catch_up
 from replay.verify import verify
 from tests.serving import TOP, Caller, head, until
 
-COMMANDS = ["accounts", "balance", "demo", "entry", "import", "migrate", "project", "replay", "serve", "verify"]
+COMMANDS = [
+    *("accounts", "backup", "balance", "config", "demo", "digest", "entry", "export", "import", "migrate"),
+    *("project", "replay", "restore", "serve", "verify"),
+]
 
 ACCOUNTS = """code,type,currency,opened,overdraft_limit
 bank,asset,EUR,2026-01-01,0
