@@ -7,7 +7,7 @@ units of the currency beside them; times are UTC. Reading takes no offence at fi
 from datetime import date, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 
 def _typeid(kind: str) -> Meta:
@@ -86,10 +86,26 @@ class ChangedAccount(_Account, frozen=True, kw_only=True):
     position: Position
 
 
+class BalanceOfAccount(Struct, frozen=True, kw_only=True):
+    """An account's balance at `position`, on its normal side."""
+
+    balance: Minor
+    available: Minor
+    debits: Minor
+    credits: Minor
+    pending_debits: Minor
+    pending_credits: Minor
+    position: Position
+
+
 class Account(_Account, frozen=True, kw_only=True):
-    """A ledger account of one currency. Limits are on its normal side; null is no limit."""
+    """A ledger account of one currency. Limits are on its normal side; null is no limit.
+
+    `balance` is there with `expand=balance`.
+    """
 
     opened_at: datetime
+    balance: BalanceOfAccount | UnsetType = UNSET
 
 
 class PostingMade(Struct, frozen=True, kw_only=True):
@@ -101,10 +117,23 @@ class PostingMade(Struct, frozen=True, kw_only=True):
     currency: Currency
 
 
+class AccountOfPosting(Struct, frozen=True, kw_only=True):
+    """What does not change of an account, and its status now."""
+
+    id: AccountId
+    code: str
+    type: AccountType
+    currency: Currency
+    title: str
+    status: AccountStatus
+    metadata: dict[str, str]
+
+
 class EntryPosting(PostingMade, frozen=True, kw_only=True):
-    """One account, one side, one amount, of a journal entry."""
+    """One account, one side, one amount, of a journal entry; `account` is there with `expand=accounts`."""
 
     account_code: str
+    account: AccountOfPosting | UnsetType = UNSET
 
 
 class _Entry(Resource, frozen=True, kw_only=True):
@@ -136,10 +165,22 @@ class Entry(_Entry, frozen=True, kw_only=True):
     actor: str
 
 
+class EntryOfPosting(Struct, frozen=True, kw_only=True):
+    """A journal entry as it was posted."""
+
+    id: EntryId
+    value_date: date
+    description: str
+    reference: str
+    metadata: dict[str, str]
+    postings: list[PostingMade]
+
+
 class Posting(Resource, frozen=True, kw_only=True):
     """A posting to an account; `balance` and `available` are the account's after it, on its normal side.
 
-    A `pending` one is a hold's, its amount below zero where something is no longer set aside.
+    A `pending` one is a hold's, its amount below zero where something is no longer set aside. `entry` is there with
+    `expand=entry`; null for a hold's.
     """
 
     object: Literal["posting"]
@@ -157,6 +198,7 @@ class Posting(Resource, frozen=True, kw_only=True):
     description: str
     recorded_at: datetime
     position: Position
+    entry: EntryOfPosting | UnsetType | None = UNSET
 
 
 class Balance(Resource, frozen=True, kw_only=True):
@@ -231,6 +273,26 @@ class AuditRecord(Resource, frozen=True, kw_only=True):
     causation_id: str | None
     idempotency_key: str | None
     refusal: KeptRefusal | None
+
+
+class LogEvent(Resource, frozen=True, kw_only=True):
+    """An event of the log. `stream` is the id of what it happened to.
+
+    `payload` is as the catalogue of events has it, with ids as everywhere else.
+    """
+
+    object: Literal["event"]
+    position: Position
+    recorded_at: datetime
+    name: str
+    stream: str
+    version: int
+    actor: str
+    request_id: str | None
+    correlation_id: str | None
+    causation_id: str | None
+    idempotency_key: str | None
+    payload: dict[str, Any]
 
 
 class BatchAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -348,3 +410,4 @@ class ReadinessState(Resource, frozen=True, kw_only=True):
     desk: DeskState
     database: DatabaseState
     projectors: list[dict[str, Any]]
+    parked: list[dict[str, Any]]

@@ -266,8 +266,9 @@ def _responses(operation: Operation, answer: Schema) -> Schema:
     elif operation.waits:
         names += ["Daybook-Position"]
     content = {operation.media: {"schema": answer}}
-    if operation.model is not None and "format" in operation.model.model_fields:
-        content["text/csv"] = {"schema": {"type": "string"}}
+    csv = ("text/csv",) if operation.model is not None and "format" in operation.model.model_fields else ()
+    for media in (*csv, *operation.other_media):
+        content[media] = {"schema": {"type": "string"}}
     done = [*names, "Location"] if operation.status == 201 else names
     responses: Schema = {str(operation.status): _response(_DONE[operation.status], done, content)}
     for status, said in operation.also.items():

@@ -115,8 +115,8 @@ OTHERS: Final = [
     _request(
         "body_too_large",
         413,
-        "The body is larger than 1048576 bytes.",
-        "Send a batch in parts; a command by itself is never that large.",
+        "The body is larger than it may be.",
+        "1 MiB, and 16 MiB for a batch; `title` says how many bytes.",
     ),
     _request(
         "content_type_unsupported",

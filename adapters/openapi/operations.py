@@ -23,6 +23,7 @@ from projections.api.accounts import AccountList, AccountRead, PostingList
 from projections.api.audit_trail import AuditList
 from projections.api.balances import BalanceList, BalanceRead
 from projections.api.books import BookList, BookRead
+from projections.api.events import EventList
 from projections.api.holds import HoldList, HoldRead
 from projections.api.journal import EntryList, EntryRead
 
@@ -94,6 +95,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     refusals: Refusals = frozenset()
     examples: Mapping[str, Example] = {}
     media: str = "application/json"
+    other_media: tuple[str, ...] = ()
+    """What the Accept header can ask for instead."""
     also: Mapping[int, str] = {}
     """Other statuses of the same shape, and what they mean."""
     waits: bool = False
@@ -534,6 +537,19 @@ OPERATIONS: Final[list[Operation]] = [
     Operation(
         id="list_events",
         method="get",
+        path="/v1/events",
+        tag="Log",
+        summary="The log, as a list or as server-sent events",
+        model=EventList,
+        answers=resources.Page[resources.LogEvent],
+        refusals=frozenset({errors.BookNotFound, errors.AccountNotFound}),
+        examples={"all": Example(), "holds": Example(query={"kind": "hold", "book": "shop"})},
+        waits=True,
+        other_media=("text/event-stream",),
+    ),
+    Operation(
+        id="read_event_catalogue",
+        method="get",
         path="/v1/catalogue/events",
         tag="Catalogues",
         summary="Every event that is stored, with its JSON Schema",
@@ -541,7 +557,7 @@ OPERATIONS: Final[list[Operation]] = [
         examples={"all": Example()},
     ),
     Operation(
-        id="list_errors",
+        id="read_error_catalogue",
         method="get",
         path="/v1/catalogue/errors",
         tag="Catalogues",

@@ -1,0 +1,691 @@
+"""Every route of the API as a function that says what to ask and how to read the answer, and asks nobody.
+
+A client has a method of the same name and arguments for each. Of the arguments, what is left out is left to Daybook.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from functools import cache
+from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+from typing_extensions import Unpack
+
+from adapters.client import resources
+from adapters.client.errors import ProblemError, problem_from
+from adapters.client.resources import (
+    Account,
+    AccountStatus,
+    AccountType,
+    AuditRecord,
+    Balance,
+    Book,
+    ChangedAccount,
+    ChangedHold,
+    Entry,
+    ErrorCatalogue,
+    EventCatalogue,
+    Hold,
+    HoldStatus,
+    LogEvent,
+    OpenedBook,
+    Page,
+    PostedEntry,
+    Posting,
+    ReadinessState,
+    Resource,
+    Side,
+)
+
+T = TypeVar("T")
+
+
+class Call(Struct, Generic[T], frozen=True, kw_only=True):
+    """What to ask. `command` is its name in a batch, `arguments` what it is given there."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    decode: Callable[[bytes], T]
+    params: Mapping[str, str] = {}
+    body: Mapping[str, Any] | None = None
+    key: str | None = None
+    command: str = ""
+    arguments: Mapping[str, Any] = {}
+    waits: bool = False
+    """Whether it is a read that takes `min_position`."""
+    accepts: tuple[int, ...] = ()
+    """Statuses that are answers too, although they say that something is wrong."""
+
+    @property
+    def is_command(self) -> bool:
+        return self.method == "POST"
+
+
+class Listing(Struct, Generic[T], frozen=True, kw_only=True):
+    """A list, page by page. With `ending_before` it runs backwards from there, else forwards."""
+
+    call: Call[Page[T]]
+    cursor: Callable[[T], str]
+
+    @property
+    def _backwards(self) -> bool:
+        return "ending_before" in self.call.params
+
+    def items(self, page: Page[T]) -> Iterable[T]:
+        """The page's items in the direction of the reading."""
+        return reversed(page.data) if self._backwards else page.data
+
+    def after(self, page: Page[T]) -> "Listing[T] | None":
+        """What to ask next, if there is more."""
+        if not page.has_more or not page.data:
+            return None
+        last = page.data[0] if self._backwards else page.data[-1]
+        name = "ending_before" if self._backwards else "starting_after"
+        params = {**self.call.params, name: self.cursor(last)}
+        return Listing(call=msgspec.structs.replace(self.call, params=params), cursor=self.cursor)
+
+
+class Asking(TypedDict, total=False):
+    """Of every command. Without a `key` it gets one of its own, and cannot be asked again by another process.
+
+    `dry_run`: decided and answered as it would be now, and nothing is kept.
+    """
+
+    key: str
+    dry_run: bool
+
+
+class Reading(TypedDict, total=False):
+    """Of every read. `min_position`: it sees that position of the log at least, such as that of one's own command."""
+
+    consistency: Literal["current", "eventual"]
+    min_position: int
+
+
+class Paging(Reading, total=False):
+    """Of every list. `limit`: items in one answer. A cursor is an item's id, or its number or position."""
+
+    limit: int
+    starting_after: str | int
+    ending_before: str | int
+
+
+class Moment(Reading, total=False):
+    """As it was known at a position of the log, or at a time."""
+
+    position: int
+    at: datetime
+
+
+class ValueDates(TypedDict, total=False):
+    """Of days that count, both inclusive."""
+
+    value_date_from: date
+    value_date_to: date
+
+
+class Recorded(TypedDict, total=False):
+    """Of times when it was recorded, both inclusive."""
+
+    recorded_at_from: datetime
+    recorded_at_to: datetime
+
+
+class AccountFilter(Paging, total=False):
+    """Which accounts. `metadata`: a key and its value. `expand`: each with its `balance`."""
+
+    metadata: tuple[str, str]
+    opened_on_from: date
+    opened_on_to: date
+    expand: Literal["balance"]
+
+    book: str
+    code: str
+    code_prefix: str
+    type: AccountType
+    status: AccountStatus
+    currency: str
+
+
+class BalanceFilter(Paging, Moment, total=False):
+    """Which balances, and of when."""
+
+    book: str
+
+
+class PostingFilter(Paging, ValueDates, Recorded, total=False):
+    """Which postings of an account. Amounts in minor units, inclusive. `expand`: each with its whole `entry`."""
+
+    side: Side
+    amount_min: int
+    amount_max: int
+    pending: bool
+    expand: Literal["entry"]
+
+
+class EntryFilter(Paging, ValueDates, Recorded, total=False):
+    """Which journal entries. What is asked of postings is asked of one and the same. Amounts in minor units.
+
+    `metadata`: a key and its value. `expand`: each posting with its `account`.
+    """
+
+    account_code_prefix: str
+    side: Side
+    amount_min: int
+    amount_max: int
+    currency: str
+    reference: str
+    description_prefix: str
+    metadata: tuple[str, str]
+    actor: str
+    kind: Literal["plain", "reversal", "reversed", "capture"]
+    expand: Literal["accounts"]
+
+    book: str
+    account: str
+
+
+class HoldFilter(Paging, total=False):
+    """Which holds."""
+
+    book: str
+    account: str
+    status: HoldStatus
+
+
+class AuditFilter(Paging, Recorded, total=False):
+    """Which records of the audit trail. `refusal` is the code of one."""
+
+    refusal: str
+    command: str
+    event: str
+    kind: str
+    request_id: str
+    correlation_id: str
+    idempotency_key: str
+    position_from: int
+    position_to: int
+
+    book: str
+    actor: str
+    stream: str
+    refused: bool
+
+
+class EventChoice(TypedDict, total=False):
+    """Which events: of a stored name, or of those that begin with a `kind`; of those that touch an account."""
+
+    book: str
+    account: str
+    actor: str
+    event: str
+    kind: str
+
+
+class EventFilter(Paging, EventChoice, total=False):
+    """Which events of the log, as a list."""
+
+
+class OnAccount(TypedDict):
+    """An account by its code or id, and what must be so of it before the entry."""
+
+    account: str
+    if_available_at_least: NotRequired[int]
+    if_version: NotRequired[int]
+
+
+class PostingGiven(OnAccount):
+    """One account, one side, one amount in minor units."""
+
+    side: Side
+    amount: int
+    currency: str
+
+
+class SourceGiven(OnAccount):
+    """What gives, up to `maximum` minor units."""
+
+    maximum: NotRequired[int]
+
+
+class DestinationGiven(OnAccount):
+    """What receives: an `amount`, a `share` such as `1/3` or `33.3%`, or what remains."""
+
+    amount: NotRequired[int]
+    share: NotRequired[str]
+
+
+class SplitGiven(TypedDict):
+    """An amount from several sources in order to several destinations."""
+
+    amount: int
+    currency: str
+    sources: Sequence[SourceGiven]
+    destinations: Sequence[DestinationGiven]
+
+
+class EndGiven(OnAccount):
+    """One end of an exchange."""
+
+    position_account: str
+
+
+class ExchangeGiven(TypedDict):
+    """`amount` minor units leave the source; the destination receives it at `rate`."""
+
+    source: EndGiven
+    destination: EndGiven
+    amount: int
+    rate: str
+    rate_source: NotRequired[str]
+
+
+def debit(account: str, amount: int, currency: str) -> PostingGiven:
+    """A posting of that many minor units to the debit side of the account of that code or id."""
+    return {"account": account, "side": "debit", "amount": amount, "currency": currency}
+
+
+def credit(account: str, amount: int, currency: str) -> PostingGiven:
+    """A posting of that many minor units to the credit side of the account of that code or id."""
+    return {"account": account, "side": "credit", "amount": amount, "currency": currency}
+
+
+def open_book(
+    code: str, *, title: str = "", metadata: Mapping[str, str] | None = None, **asking: Unpack[Asking]
+) -> Call[OpenedBook]:
+    """Begin a book."""
+    body = {"code": code, "title": title, "metadata": metadata}
+    return _command("open_book", "/v1/books", OpenedBook, body, asking)
+
+
+def open_account(
+    book: str,
+    code: str,
+    type: AccountType,
+    currency: str,
+    *,
+    overdraft_limit: int | None = 0,
+    floor: int | None = None,
+    ceiling: int | None = None,
+    title: str = "",
+    opened_on: date | None = None,
+    metadata: Mapping[str, str] | None = None,
+    **asking: Unpack[Asking],
+) -> Call[ChangedAccount]:
+    """Open an account. Limits are in minor units on its normal side; an `overdraft_limit` of None is no limit."""
+    body = {
+        "book": book,
+        "code": code,
+        "type": type,
+        "currency": currency,
+        "floor": floor,
+        "ceiling": ceiling,
+        "title": title,
+        "opened_on": opened_on,
+        "metadata": metadata,
+    }
+    limit = {"overdraft_limit": overdraft_limit}
+    return _command("open_account", "/v1/accounts", ChangedAccount, body, asking, said=limit)
+
+
+def freeze_account(account: str, *, reason: str = "", **asking: Unpack[Asking]) -> Call[ChangedAccount]:
+    """Let nothing be posted to the account of that id until it is unfrozen."""
+    return _of_account("freeze_account", "freeze", account, {"reason": reason}, asking)
+
+
+def unfreeze_account(account: str, *, reason: str = "", **asking: Unpack[Asking]) -> Call[ChangedAccount]:
+    """Let a frozen account take postings again."""
+    return _of_account("unfreeze_account", "unfreeze", account, {"reason": reason}, asking)
+
+
+def change_limits(
+    account: str,
+    *,
+    overdraft_limit: int | None,
+    floor: int | None = None,
+    ceiling: int | None = None,
+    effective_at: datetime | None = None,
+    reason: str = "",
+    **asking: Unpack[Asking],
+) -> Call[ChangedAccount]:
+    """Set all three limits anew, now or from a time to come; None is no limit."""
+    body = {"floor": floor, "ceiling": ceiling, "effective_at": effective_at, "reason": reason}
+    limit = {"overdraft_limit": overdraft_limit}
+    return _of_account("change_limits", "limits", account, body, asking, said=limit)
+
+
+def close_account(account: str, *, reason: str = "", **asking: Unpack[Asking]) -> Call[ChangedAccount]:
+    """Close an empty account for ever."""
+    return _of_account("close_account", "close", account, {"reason": reason}, asking)
+
+
+def post_entry(
+    book: str,
+    postings: Sequence[PostingGiven] | None = None,
+    *,
+    split: SplitGiven | None = None,
+    exchange: ExchangeGiven | None = None,
+    description: str = "",
+    reference: str = "",
+    value_date: date | None = None,
+    metadata: Mapping[str, str] | None = None,
+    **asking: Unpack[Asking],
+) -> Call[PostedEntry]:
+    """Record a journal entry, given as one of `postings`, `split` and `exchange`."""
+    body = {
+        "book": book,
+        "postings": postings,
+        "split": split,
+        "exchange": exchange,
+        "description": description,
+        "reference": reference,
+        "value_date": value_date,
+        "metadata": metadata,
+    }
+    return _command("post_entry", "/v1/journal-entries", PostedEntry, body, asking)
+
+
+def reverse_entry(
+    entry: str,
+    *,
+    value_date: Literal["today", "original"] = "today",
+    description: str = "",
+    metadata: Mapping[str, str] | None = None,
+    **asking: Unpack[Asking],
+) -> Call[PostedEntry]:
+    """Undo a journal entry by its mirror, once."""
+    path = f"/v1/journal-entries/{_step(entry)}/reverse"
+    body = {"value_date": value_date, "description": description, "metadata": metadata}
+    return _command("reverse_entry", path, PostedEntry, body, asking, named={"entry_id": entry})
+
+
+def place_hold(
+    book: str,
+    account: str,
+    destination: str,
+    amount: int,
+    currency: str,
+    *,
+    expires_at: datetime | None = None,
+    description: str = "",
+    reference: str = "",
+    metadata: Mapping[str, str] | None = None,
+    **asking: Unpack[Asking],
+) -> Call[ChangedHold]:
+    """Set minor units aside on `account`, to be captured for `destination`."""
+    body = {
+        "book": book,
+        "account": account,
+        "destination": destination,
+        "amount": amount,
+        "currency": currency,
+        "expires_at": expires_at,
+        "description": description,
+        "reference": reference,
+        "metadata": metadata,
+    }
+    return _command("place_hold", "/v1/holds", ChangedHold, body, asking)
+
+
+def increase_hold(hold: str, amount: int, **asking: Unpack[Asking]) -> Call[ChangedHold]:
+    """Set more aside."""
+    return _of_hold("increase_hold", "increase", ChangedHold, hold, {"amount": amount}, asking)
+
+
+def capture_hold(
+    hold: str,
+    amount: int | None = None,
+    *,
+    final: bool = False,
+    description: str = "",
+    value_date: date | None = None,
+    metadata: Mapping[str, str] | None = None,
+    **asking: Unpack[Asking],
+) -> Call[PostedEntry]:
+    """Make some of what is held a journal entry; all that remains, without an amount. `final` gives the rest up."""
+    body = {
+        "amount": amount,
+        "final": final or None,
+        "description": description,
+        "value_date": value_date,
+        "metadata": metadata,
+    }
+    return _of_hold("capture_hold", "capture", PostedEntry, hold, body, asking)
+
+
+def void_hold(hold: str, *, reason: str = "", **asking: Unpack[Asking]) -> Call[ChangedHold]:
+    """Give up what was not captured."""
+    return _of_hold("void_hold", "void", ChangedHold, hold, {"reason": reason}, asking)
+
+
+def expire_hold(hold: str, **asking: Unpack[Asking]) -> Call[ChangedHold]:
+    """End a hold whose time has come."""
+    return _of_hold("expire_hold", "expire", ChangedHold, hold, {}, asking)
+
+
+class Answered(Struct, frozen=True):
+    """What a batch came to: for each call, in order, its resource or its problem."""
+
+    position: int
+    answers: list[Resource | ProblemError]
+    replayed: list[bool]
+
+    @property
+    def problems(self) -> list[ProblemError]:
+        """Of an independent batch: what was refused or failed."""
+        return [answer for answer in self.answers if isinstance(answer, ProblemError)]
+
+
+def post_batch(
+    book: str, calls: Sequence[Call[Any]], *, mode: Literal["atomic", "independent"], **asking: Unpack[Asking]
+) -> Call[Answered]:
+    """Many commands at once, each a call of this module; a key of its own goes along, `dry_run` does not.
+
+    Atomic: all or none, and `batch_refused` if none. Independent: each on its own.
+    """
+    assert all(call.command and not call.params for call in calls), "commands only, and none of them a dry run"
+    commands = [
+        {"command": call.command, "arguments": call.arguments, **({"idempotency_key": call.key} if call.key else {})}
+        for call in calls
+    ]
+
+    def decode(content: bytes) -> Answered:
+        batch = _decoder(resources.Batch)(content)
+        answers = [_of_batch(call, answer) for call, answer in zip(calls, batch.answers, strict=True)]
+        return Answered(batch.position, answers, [bool(answer.replayed) for answer in batch.answers])
+
+    body = {"book": book, "mode": mode, "commands": commands}
+    return _decoded("post_batch", "/v1/batches", decode, body, asking)
+
+
+def _of_batch(call: Call[Any], answer: resources.BatchAnswer) -> Resource | ProblemError:
+    if answer.status >= 300:
+        return problem_from(answer.body, key=call.key)
+    made: Resource = call.decode(msgspec.json.encode(answer.body))
+    return made
+
+
+def read_book(book: str, **reading: Unpack[Reading]) -> Call[Book]:
+    """The book of that code or id."""
+    return _read(f"/v1/books/{_step(book)}", Book, reading)
+
+
+def list_books(**paging: Unpack[Paging]) -> Listing[Book]:
+    """Books by code."""
+    return _list("/v1/books", Page[Book], lambda book: book.id, paging)
+
+
+def read_account(account: str, **reading: Unpack[Reading]) -> Call[Account]:
+    """The account of that id."""
+    return _read(f"/v1/accounts/{_step(account)}", Account, reading)
+
+
+def list_accounts(**filters: Unpack[AccountFilter]) -> Listing[Account]:
+    """Accounts by book and code."""
+    return _list("/v1/accounts", Page[Account], lambda account: account.id, filters)
+
+
+def list_postings(account: str, **filters: Unpack[PostingFilter]) -> Listing[Posting]:
+    """An account's postings, newest first; the cursors are their numbers."""
+    path = f"/v1/accounts/{_step(account)}/postings"
+    return _list(path, Page[Posting], lambda posting: str(posting.number), filters)
+
+
+def read_balance(account: str, **moment: Unpack[Moment]) -> Call[Balance]:
+    """An account's balance: now, at a position of the log, or as known at a time."""
+    return _read(f"/v1/accounts/{_step(account)}/balance", Balance, moment)
+
+
+def list_balances(**filters: Unpack[BalanceFilter]) -> Listing[Balance]:
+    """Balances by book and code; the cursors are accounts."""
+    return _list("/v1/balances", Page[Balance], lambda balance: balance.account_id, filters)
+
+
+def read_entry(entry: str, **reading: Unpack[Reading]) -> Call[Entry]:
+    """The journal entry of that id."""
+    return _read(f"/v1/journal-entries/{_step(entry)}", Entry, reading)
+
+
+def list_entries(**filters: Unpack[EntryFilter]) -> Listing[Entry]:
+    """Journal entries, newest first."""
+    return _list("/v1/journal-entries", Page[Entry], lambda entry: entry.id, filters)
+
+
+def read_hold(hold: str, **reading: Unpack[Reading]) -> Call[Hold]:
+    """The hold of that id."""
+    return _read(f"/v1/holds/{_step(hold)}", Hold, reading)
+
+
+def list_holds(**filters: Unpack[HoldFilter]) -> Listing[Hold]:
+    """Holds, newest first."""
+    return _list("/v1/holds", Page[Hold], lambda hold: hold.id, filters)
+
+
+def list_records(**filters: Unpack[AuditFilter]) -> Listing[AuditRecord]:
+    """The audit trail, newest first; the cursors are positions."""
+    return _list("/v1/audit-trail", Page[AuditRecord], lambda record: str(record.position), filters)
+
+
+def list_events(**filters: Unpack[EventFilter]) -> Listing[LogEvent]:
+    """The log, from its beginning; the cursors are positions."""
+    return _list("/v1/events", Page[LogEvent], lambda event: str(event.position), filters)
+
+
+class Follow(Struct, frozen=True, kw_only=True):
+    """A stream of events after a position, without end."""
+
+    path: str
+    params: Mapping[str, str]
+    after: int
+
+
+def follow_events(after: int = 0, **choice: Unpack[EventChoice]) -> Follow:
+    """Every event after that position and every one to come, each once and in order; 0 is the log's beginning.
+
+    A stream that breaks off is taken up where it was. To go on another day, keep the last event's position.
+    """
+    return Follow(path="/v1/events", params=_params(choice), after=after)
+
+
+def read_event_catalogue() -> Call[EventCatalogue]:
+    """Every event that Daybook stores."""
+    return Call(method="GET", path="/v1/catalogue/events", decode=_decoder(EventCatalogue))
+
+
+def read_error_catalogue() -> Call[ErrorCatalogue]:
+    """Every error code that Daybook answers with."""
+    return Call(method="GET", path="/v1/catalogue/errors", decode=_decoder(ErrorCatalogue))
+
+
+def readyz() -> Call[ReadinessState]:
+    """Whether commands can be decided and kept, and how far the read models are."""
+    return Call(method="GET", path="/readyz", decode=_decoder(ReadinessState), accepts=(503,))
+
+
+def _of_account(
+    command: str,
+    verb: str,
+    account: str,
+    body: Mapping[str, Any],
+    asking: Asking,
+    said: Mapping[str, Any] | None = None,
+) -> Call[ChangedAccount]:
+    path = f"/v1/accounts/{_step(account)}/{verb}"
+    return _command(command, path, ChangedAccount, body, asking, named={"account_id": account}, said=said or {})
+
+
+def _of_hold(command: str, verb: str, of: type[T], hold: str, body: Mapping[str, Any], asking: Asking) -> Call[T]:
+    return _command(command, f"/v1/holds/{_step(hold)}/{verb}", of, body, asking, named={"hold_id": hold})
+
+
+def _command(
+    command: str,
+    path: str,
+    of: type[T],
+    body: Mapping[str, Any],
+    asking: Asking,
+    *,
+    named: Mapping[str, str] | None = None,
+    said: Mapping[str, Any] | None = None,
+) -> Call[T]:
+    return _decoded(command, path, _decoder(of), body, asking, named=named or {}, said=said or {})
+
+
+def _decoded(
+    command: str,
+    path: str,
+    decode: Callable[[bytes], T],
+    body: Mapping[str, Any],
+    asking: Asking,
+    *,
+    named: Mapping[str, str] | None = None,
+    said: Mapping[str, Any] | None = None,
+) -> Call[T]:
+    """A command; `named` is what its path says, `said` what is said even if it is None."""
+    given = {name: value for name, value in body.items() if value not in (None, "")} | dict(said or {})
+    return Call(
+        method="POST",
+        path=path,
+        decode=decode,
+        params={"dry_run": "true"} if asking.get("dry_run") else {},
+        body=given,
+        key=asking.get("key"),
+        command=command,
+        arguments={**(named or {}), **given},
+    )
+
+
+def _read(path: str, of: type[T], reading: Mapping[str, Any]) -> Call[T]:
+    return Call(method="GET", path=path, decode=_decoder(of), params=_params(reading), waits=True)
+
+
+def _list(path: str, of: type[Page[T]], cursor: Callable[[T], str], paging: Mapping[str, Any]) -> Listing[T]:
+    return Listing(call=_read(path, of, paging), cursor=cursor)
+
+
+def _params(given: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _written(value) for name, value in given.items() if value is not None}
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "=".join(value)
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _step(name: str) -> str:
+    """A step of a path, whatever is in it."""
+    return quote(name, safe=":")
+
+
+def _decoder(of: type[T]) -> Callable[[bytes], T]:
+    return _decoders(of)  # type: ignore[arg-type] # A generic struct's alias is as hashable as a class.
+
+
+@cache
+def _decoders(of: Any) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(of).decode
