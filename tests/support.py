@@ -308,46 +308,141 @@ def _check_seals(books: Books) -> None:
 
 
 class _Held(NamedTuple):
+    """An account; `limits` with the time from which on they hold, "" for always."""
+
     opened: dict[str, Any]
+    limits: tuple[dict[str, Any], ...]
     status: str = "open"
     number: int = 0
     debits: int = 0
     credits: int = 0
+    pending_debits: int = 0
+    pending_credits: int = 0
 
     @property
     def balance(self) -> int:
         net = self.debits - self.credits
         return net if self.opened["type"] in ("asset", "expense") else -net
 
+    @property
+    def available(self) -> int:
+        """What is posted less what is set aside."""
+        grows_by_debits = self.opened["type"] in ("asset", "expense")
+        return self.balance - (self.pending_credits if grows_by_debits else self.pending_debits)
+
+    @property
+    def highest(self) -> int:
+        grows_by_debits = self.opened["type"] in ("asset", "expense")
+        return self.balance + (self.pending_debits if grows_by_debits else self.pending_credits)
+
+
+class _Ledger:
+    """The books as the events make them."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, _Held] = {}
+        self.rows: list[PostingRow] = []
+        self.before_capture: dict[str, _Held] | None = None
+
+    def book(self, shape: dict[str, Any], event: RawEvent, field: str, *, pending: bool, sign: int = 1) -> None:
+        """One event's lines, balanced by themselves, on accounts of its book and currencies."""
+        net: dict[str, int] = defaultdict(int)
+        for line in shape[field]:
+            name, amount, is_debit = line["account_id"], sign * line["amount"], line["side"] == "debit"
+            account = self.held[name]
+            assert line["amount"] > 0
+            assert account.opened["currency"] == line["currency"] and account.opened["book_id"] == shape["book_id"]
+            net[line["currency"]] += amount if is_debit else -amount
+            total = ("pending_" if pending else "") + ("debits" if is_debit else "credits")
+            account = account._replace(number=account.number + 1, **{total: getattr(account, total) + amount})
+            self.held[name] = account
+            assert min(account.pending_debits, account.pending_credits) >= 0
+            day = date.fromisoformat(shape["value_date"]) if "value_date" in shape else event.recorded_at.date()
+            totals = Totals(*account[3:])
+            self.rows.append(PostingRow(UUID(name), event.position, Side(line["side"]), amount, pending, day, totals))
+        assert not any(net.values()), shape
+
+    def must_be_allowed(self, before: dict[str, _Held], shape: dict[str, Any], at: datetime) -> None:
+        """What was decided was within the limits in force, or no further beyond them than before."""
+        for name in {line["account_id"] for line in shape["postings"]}:
+            assert self.held[name].status == "open"
+            _check_limits(before[name], self.held[name], at)
+
 
 def _check_postings(books: Books) -> dict[UUID, tuple[int, int]]:
-    held: dict[str, _Held] = {}
+    ledger, holds = _Ledger(), dict[str, dict[str, Any]]()
     entries: dict[str, dict[str, Any]] = {}
     reversed_by: dict[str, str] = {}
-    expected: list[PostingRow] = []
     for event in books.events:
-        shape, stream = json.loads(event.payload), str(event.stream_id)
+        shape, stream, before = json.loads(event.payload), str(event.stream_id), dict(ledger.held)
         match event.name.rpartition(".")[0]:
             case "account.opened":
-                held[stream] = _Held(shape)
+                ledger.held[stream] = _Held(shape, ({"floor": None, "ceiling": None, **shape, "effective_at": ""},))
+            case "account.limits_changed":
+                account = ledger.held[stream]
+                ledger.held[stream] = account._replace(limits=(*account.limits, shape))
             case "account.frozen" | "account.unfrozen" | "account.closed" as name:
                 status = "open" if name == "account.unfrozen" else name.partition(".")[2]
-                assert held[stream].status != "closed"
-                assert status != "closed" or held[stream].balance == 0
-                held[stream] = held[stream]._replace(status=status)
+                account = ledger.held[stream]
+                assert account.status != "closed"
+                assert status != "closed" or account.balance == account.pending_debits == account.pending_credits == 0
+                ledger.held[stream] = account._replace(status=status)
             case "journal_entry.posted":
                 entries[stream] = shape
-                expected += _post(held, shape, event.position)
+                ledger.book(shape, event, "postings", pending=False)
+                ledger.must_be_allowed(ledger.before_capture or before, shape, event.recorded_at)
+                assert ("captures" in shape) == (ledger.before_capture is not None)
+                ledger.before_capture = None
                 if "reverses" in shape:
                     assert _mirrored(entries[shape["reverses"]]) == _sides(shape)
             case "journal_entry.reversed":
                 assert stream not in reversed_by
                 reversed_by[stream] = shape["reversed_by"]
                 assert entries[shape["reversed_by"]]["reverses"] == stream
+            case "hold.placed" | "hold.increased" as name:
+                _check_hold(holds, name, stream, shape, event)
+                ledger.book(shape, event, "postings", pending=True)
+                ledger.must_be_allowed(before, shape, event.recorded_at)
+            case "hold.captured" | "hold.voided" | "hold.expired" as name:
+                _check_hold(holds, name, stream, shape, event)
+                ledger.book(shape, event, "released", pending=True, sign=-1)
+                if name == "hold.captured":
+                    ledger.before_capture = before
+                    _check_capture(stream, shape, holds[stream], books.events[event.position])
+            case name:
+                assert name in ("book.opened", "command.refused", "batch.posted", "account.hibernated"), name
     assert {shape["reverses"] for shape in entries.values() if "reverses" in shape} == set(reversed_by)
-    assert sorted(books.postings, key=_place) == sorted(expected, key=_place)
-    _check_conservation(held)
-    return {UUID(name): (account.debits, account.credits) for name, account in held.items()}
+    assert sorted(books.postings, key=_place) == sorted(ledger.rows, key=_place)
+    _check_conservation(ledger.held, holds)
+    return {UUID(name): (account.debits, account.credits) for name, account in ledger.held.items()}
+
+
+def _check_hold(
+    holds: dict[str, dict[str, Any]], name: str, stream: str, shape: dict[str, Any], event: RawEvent
+) -> None:
+    """Every hold has at most one end, before its time or, by expiry, not before it; nothing is given up twice."""
+    if name == "hold.placed":
+        assert stream not in holds
+        holds[stream] = {**shape, "left": 0, "ended": False}
+    hold = holds[stream]
+    assert not hold["ended"]
+    due = "expires_at" in hold and datetime.fromisoformat(hold["expires_at"]) <= event.recorded_at
+    assert due == (name == "hold.expired")
+    if "released" not in shape:
+        hold["left"] += shape["postings"][0]["amount"]
+        return
+    hold["left"] -= shape["released"][0]["amount"]
+    hold["ended"] = shape.get("final", True)
+    assert hold["left"] >= 0
+    assert hold["ended"] == (hold["left"] == 0)
+
+
+def _check_capture(stream: str, shape: dict[str, Any], hold: dict[str, Any], then: RawEvent) -> None:
+    """The entry that a capture became is what comes next: on the hold's accounts, of what was captured."""
+    entry = json.loads(then.payload)
+    assert (str(then.stream_id), entry["captures"]) == (shape["entry_id"], stream)
+    assert shape["amount"] <= shape["released"][0]["amount"]
+    assert entry["postings"] == [{**line, "amount": shape["amount"]} for line in hold["postings"]]
 
 
 def _place(row: PostingRow) -> tuple[UUID, int]:
@@ -363,41 +458,28 @@ def _mirrored(shape: dict[str, Any]) -> list[tuple[str, str, int]]:
     return [(account_id, other[side], amount) for account_id, side, amount in _sides(shape)]
 
 
-def _post(held: dict[str, _Held], shape: dict[str, Any], position: int) -> Iterator[PostingRow]:
-    """Book one entry: balanced by itself, on open accounts of its book and currencies, within their limits."""
-    before = dict(held)
-    net: dict[str, int] = defaultdict(int)
-    for line in shape["postings"]:
-        name, amount, is_debit = line["account_id"], line["amount"], line["side"] == "debit"
-        account = held[name]
-        assert account.status == "open" and amount > 0
-        assert account.opened["currency"] == line["currency"] and account.opened["book_id"] == shape["book_id"]
-        net[line["currency"]] += amount if is_debit else -amount
-        held[name] = account = account._replace(
-            number=account.number + 1,
-            debits=account.debits + amount * is_debit,
-            credits=account.credits + amount * (not is_debit),
-        )
-        side, day = Side(line["side"]), date.fromisoformat(shape["value_date"])
-        totals = Totals(account.number, account.debits, account.credits, 0, 0)
-        yield PostingRow(UUID(name), position, side, amount, False, day, totals)
-    assert not any(net.values()), shape
-    for name in {line["account_id"] for line in shape["postings"]}:
-        _check_limits(before[name], held[name])
+def _check_limits(before: _Held, after: _Held, at: datetime) -> None:
+    """Within its limits, or no further beyond them than it was; funds set aside are no longer available."""
+    in_force = [one for one in after.limits if _time(one["effective_at"]) <= at]
+    limits = max(enumerate(in_force), key=lambda each: (_time(each[1]["effective_at"]), each[0]))[1]
+    overdraft, floor, ceiling = limits["overdraft_limit"], limits["floor"], limits["ceiling"]
+    assert overdraft is None or after.available >= min(-overdraft, before.available), (limits, before, after)
+    assert floor is None or after.available >= min(floor, before.available), (limits, before, after)
+    assert ceiling is None or after.highest <= max(ceiling, before.highest), (limits, before, after)
 
 
-def _check_limits(before: _Held, after: _Held) -> None:
-    """Within its limits, or no further beyond them than it was."""
-    limits, was, now = after.opened, before.balance, after.balance
-    overdraft, floor, ceiling = limits["overdraft_limit"], limits.get("floor"), limits.get("ceiling")
-    assert overdraft is None or now >= -overdraft or now >= was, (limits, was, now)
-    assert floor is None or now >= floor or now >= was, (limits, was, now)
-    assert ceiling is None or now <= ceiling or now <= was, (limits, was, now)
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text) if text else datetime.min.replace(tzinfo=UTC)
 
 
-def _check_conservation(held: dict[str, _Held]) -> None:
-    """Over every book and currency, debits are credits."""
+def _check_conservation(held: dict[str, _Held], holds: dict[str, dict[str, Any]]) -> None:
+    """Over every book and currency, debits are credits; what is pending is what live holds have left."""
     net: dict[tuple[str, str], int] = defaultdict(int)
-    for account in held.values():
+    pending: dict[tuple[str, str], int] = defaultdict(int)
+    for hold in holds.values():
+        for line in hold["postings"]:
+            pending[line["account_id"], line["side"]] += hold["left"]
+    for name, account in held.items():
         net[account.opened["book_id"], account.opened["currency"]] += account.debits - account.credits
+        assert (account.pending_debits, account.pending_credits) == (pending[name, "debit"], pending[name, "credit"])
     assert not any(net.values()), net
