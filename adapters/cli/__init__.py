@@ -12,6 +12,7 @@ from adapters.cli import (
     backing_up,
     configuring,
     demo,
+    differing,
     digesting,
     exporting,
     importing,
@@ -65,6 +66,7 @@ app.command()(asking.accounts)
 app.command()(asking.balance)
 app.command()(asking.entry)
 app.command()(asking.replay)
+app.command()(differing.diff)
 app.command()(digesting.digest)
 app.command()(backing_up.backup)
 app.command()(backing_up.restore)

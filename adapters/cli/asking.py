@@ -93,7 +93,7 @@ def accounts(
 ) -> None:
     """List the accounts of a book, by code."""
     with database(database_url, home) as dsn, PostgresLog(dsn) as log:
-        found = _accounts(log, _book(log, book))
+        found = _accounts(log, book_here(log, book))
     known = sorted(found.values(), key=lambda account: account.code)
     if as_json:
         showing.json([_account_json(account) for account in known])
@@ -136,7 +136,7 @@ def balance(
     _one_or_all(account, everything)
     with database(database_url, home) as dsn, PostgresLog(dsn) as log:
         then = _moment(log, before=before, at=at, position=position)
-        book_id = _book(log, book)
+        book_id = book_here(log, book)
         found = _accounts(log, book_id, account, until=then.position)
         until = then.position if at is not None or position is not None else None
         totals = log.totals(list(found), until=until, before=before)
@@ -184,7 +184,7 @@ def replay(
         replay_into(into, database_url=database_url, home=home, target_url=target_url, as_json=as_json)
         return
     with database(database_url, home) as dsn, PostgresLog(dsn) as log:
-        book_id = _book(log, book)
+        book_id = book_here(log, book)
         only = _account_id(book_id, account) if account is not None else None
         then = _moment(log, before=before, at=at, position=position)
         with showing.bar("replaying", total=then.position) as bar:
@@ -218,7 +218,7 @@ def entry(
         raise Failed("say which entry: its je_ id, or --reference")
     with database(database_url, home) as dsn, PostgresLog(dsn) as log:
         if reference is not None:
-            streams = list(_referenced(log, _book(log, book), reference))
+            streams = list(_referenced(log, book_here(log, book), reference))
             if not streams:
                 raise Failed(f"book {book} has no entry with reference {reference}", exit_code=NO)
         else:
@@ -244,7 +244,8 @@ def _parse(prefix: str, text: str) -> UUID:
         raise Failed(f"{text}: {error}") from error
 
 
-def _book(log: PostgresLog, name: str) -> UUID:
+def book_here(log: PostgresLog, name: str) -> UUID:
+    """The id of the book of that code or id; raises Failed if there is none."""
     try:
         book_id = book_named(name)
     except ValueError as error:

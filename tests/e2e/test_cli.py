@@ -27,7 +27,7 @@ from replay.verify import verify
 from tests.serving import TOP, Caller, head, until
 
 COMMANDS = [
-    *("accounts", "backup", "balance", "config", "demo", "digest", "entry", "export", "import", "migrate"),
+    *("accounts", "backup", "balance", "config", "demo", "diff", "digest", "entry", "export", "import", "migrate"),
     *("project", "replay", "restore", "serve", "verify"),
 ]
 
