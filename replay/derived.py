@@ -1,4 +1,4 @@
-"""What follows from the events: every account as it stands, and the posting rows of each entry.
+"""What follows from the events: every account and hold as it stands, and the posting rows of each event.
 
 Written apart from `domain.ledger` and `domain.posting.rows`, which wrote what is checked here.
 """
@@ -13,6 +13,7 @@ from domain import ids
 from domain.events import (
     AccountClosed,
     AccountFrozen,
+    AccountLimitsChanged,
     AccountOpened,
     AccountUnfrozen,
     BatchPosted,
@@ -20,9 +21,15 @@ from domain.events import (
     CommandRefused,
     EntryPosted,
     EntryReversed,
+    HoldCaptured,
+    HoldExpired,
+    HoldIncreased,
+    HoldPlaced,
+    HoldVoided,
     Recorded,
 )
-from domain.posting import PostingRow, Side, Totals
+from domain.posting import Posting, PostingRow, Side, Totals
+from replay.holds import Holds
 from replay.report import Tally
 
 
@@ -42,9 +49,6 @@ class AccountThen(Struct):
     type: str
     currency: str
     title: str
-    overdraft_limit: int | None
-    floor: int | None
-    ceiling: int | None
     status: str
     opened_on: date
     opened_at: datetime
@@ -54,22 +58,38 @@ class AccountThen(Struct):
     position: int
 
 
+class LimitsThen(Struct):
+    """In minor units on the normal side. `effective_at` is None for those of the opening."""
+
+    effective_at: datetime | None
+    overdraft_limit: int | None
+    floor: int | None
+    ceiling: int | None
+    position: int
+
+
 class TotalsThen(Struct):
     """`position` is that of the last posting."""
 
     number: int = 0
     debits: int = 0
     credits: int = 0
+    pending_debits: int = 0
+    pending_credits: int = 0
     position: int = 0
 
 
 class Derived:
-    """Everything known after the events applied so far: per book and account, nothing per entry."""
+    """Everything known after the events applied so far: per book, account and hold, nothing per entry."""
 
     def __init__(self, tally: Tally) -> None:
         self.books: dict[UUID, BookThen] = {}
         self.accounts: dict[UUID, AccountThen] = {}
+        self.limits: dict[tuple[UUID, int], LimitsThen] = {}
+        """By account and its version."""
         self.totals: dict[UUID, TotalsThen] = {}
+        self._holds = Holds(self._contradicts)
+        self.holds = self._holds.known
         self._unlinked: dict[UUID, UUID] = {}
         """Entries whose mirror was posted, with that mirror, until they are marked reversed."""
         self._tally = tally
@@ -77,9 +97,18 @@ class Derived:
     def apply(self, recorded: Recorded) -> Iterable[PostingRow]:
         """One more event; the posting rows it makes."""
         event = recorded.event
+        self._holds.take(recorded)
         match event:
             case EntryPosted():
-                return self._post(recorded, event)
+                if event.reverses is not None:
+                    self._unlinked[event.reverses] = recorded.stream_id
+                return self._rows(recorded, event.book_id, event.postings, event.value_date)
+            case HoldPlaced() | HoldIncreased():
+                return self._rows(recorded, event.book_id, event.postings, None)
+            case HoldCaptured() | HoldVoided() | HoldExpired():
+                return self._rows(recorded, event.book_id, event.released, None, back=True)
+            case AccountLimitsChanged():
+                self._change_limits(recorded, event)
             case CommandRefused() | BatchPosted():
                 pass
             case AccountOpened():
@@ -97,30 +126,33 @@ class Derived:
                 raise AssertionError(event)
         return ()
 
-    def _post(self, recorded: Recorded, event: EntryPosted) -> list[PostingRow]:
-        position, value_date = recorded.position, event.value_date
-        rows = []
-        for posting in event.postings:
-            account_id, side, amount = posting.account_id, posting.side, posting.amount
+    def _rows(
+        self,
+        recorded: Recorded,
+        book_id: UUID,
+        postings: tuple[Posting, ...],
+        value_date: date | None,
+        *,
+        back: bool = False,
+    ) -> list[PostingRow]:
+        """Without a value date they are pending, or taken `back`, and count from the day they were recorded."""
+        pending, rows = value_date is None, []
+        for posting in postings:
+            account_id, side, amount = posting.account_id, posting.side, -posting.amount if back else posting.amount
             account = self.accounts.get(account_id)
-            if account is None or account.book_id != event.book_id or account.currency != posting.currency:
+            if account is None or account.book_id != book_id or account.currency != posting.currency:
                 name = ids.show(ids.ACCOUNT, account_id)
-                self._contradicts(recorded, f"account {name} open in the entry's book and currency", "none such")
-            elif account.status != "open":
+                self._contradicts(recorded, f"account {name} open in the event's book and currency", "none such")
+            elif account.status != "open" and not back:
                 self._contradicts(recorded, f"account {account.code} open", account.status)
             totals = self.totals.get(account_id)
             if totals is None:
                 totals = self.totals[account_id] = TotalsThen()
-            totals.number += 1
-            if side is Side.DEBIT:
-                totals.debits += amount
-            else:
-                totals.credits += amount
-            totals.position = position
-            after = Totals(totals.number, totals.debits, totals.credits, 0, 0)
-            rows.append(PostingRow(account_id, position, side, amount, False, value_date, after))
-        if event.reverses is not None:
-            self._unlinked[event.reverses] = recorded.stream_id
+            _add(totals, side, amount, pending)
+            totals.position = recorded.position
+            day = recorded.recorded_at.date() if value_date is None else value_date
+            after = Totals(totals.number, totals.debits, totals.credits, totals.pending_debits, totals.pending_credits)
+            rows.append(PostingRow(account_id, recorded.position, side, amount, pending, day, after))
         return rows
 
     def _open_book(self, recorded: Recorded, event: BookOpened) -> None:
@@ -141,9 +173,6 @@ class Derived:
             type=event.type,
             currency=event.currency,
             title=event.title,
-            overdraft_limit=event.overdraft_limit,
-            floor=event.floor,
-            ceiling=event.ceiling,
             status="open",
             opened_on=event.opened_on,
             opened_at=recorded.recorded_at,
@@ -153,16 +182,54 @@ class Derived:
             position=recorded.position,
         )
 
+        self._note_limits(recorded, event, None)
+
+    def _change_limits(self, recorded: Recorded, event: AccountLimitsChanged) -> None:
+        self._note_limits(recorded, event, event.effective_at)
+        if event.effective_at < recorded.recorded_at:
+            self._contradicts(recorded, "limits from now on, or later", f"from {event.effective_at.isoformat()}")
+        self._changed(recorded)
+
+    def _note_limits(
+        self, recorded: Recorded, event: AccountOpened | AccountLimitsChanged, effective_at: datetime | None
+    ) -> None:
+        self.limits[recorded.stream_id, recorded.version] = LimitsThen(
+            effective_at, event.overdraft_limit, event.floor, event.ceiling, recorded.position
+        )
+
     def _set_status(self, recorded: Recorded, event: AccountFrozen | AccountUnfrozen | AccountClosed) -> None:
+        account = self._changed(recorded)
+        if account is not None:
+            account.status = (
+                "frozen"
+                if isinstance(event, AccountFrozen)
+                else "open"
+                if isinstance(event, AccountUnfrozen)
+                else "closed"
+            )
+
+    def _changed(self, recorded: Recorded) -> AccountThen | None:
+        """The account, which has one more event."""
         account = self.accounts.get(recorded.stream_id)
         if account is None:
             self._contradicts(recorded, "an account opened before", "none")
-            return
-        account.status = (
-            "frozen" if isinstance(event, AccountFrozen) else "open" if isinstance(event, AccountUnfrozen) else "closed"
-        )
+            return None
         account.version = recorded.version
         account.position = recorded.position
+        return account
 
     def _contradicts(self, recorded: Recorded, expected: str, found: str) -> None:
         self._tally.problem("event_contradicts", recorded.position, recorded.event.name, expected, found)
+
+
+def _add(totals: TotalsThen, side: Side, amount: int, pending: bool) -> None:
+    """One more posting; what is taken back is below zero."""
+    totals.number += 1
+    if pending and side is Side.DEBIT:
+        totals.pending_debits += amount
+    elif pending:
+        totals.pending_credits += amount
+    elif side is Side.DEBIT:
+        totals.debits += amount
+    else:
+        totals.credits += amount

@@ -14,14 +14,17 @@ from domain.account import Account
 from domain.audit import Seal
 from domain.errors import EventMalformed
 from domain.events import (
+    AccountClosed,
+    AccountFrozen,
+    AccountLimitsChanged,
     AccountOpened,
-    BatchPosted,
+    AccountUnfrozen,
     BookOpened,
-    CommandRefused,
-    EntryPosted,
-    EntryReversed,
     Event,
+    RawEvent,
     decode,
+    lines,
+    value_date_of,
 )
 from domain.ports import Log
 from domain.posting import ZERO, Totals
@@ -40,7 +43,7 @@ class Moment(Struct, frozen=True):
     """What an answer answers for.
 
     `position` is the last event that counts, `recorded_at` its batch's time (None before the first event); only entries
-    with a value date before `before` count, if it is given.
+    with a value date before `before` count, if it is given. What holds set aside counts from the day it was recorded.
     """
 
     position: int
@@ -87,39 +90,36 @@ def replay(log: Log, then: Moment, *, only: UUID | None = None, progress: Progre
         EventTooNew, EventMalformed: The log cannot be understood; no balance is given.
     """
     folded = Balances(then, {}, {}, {})
-    for stream, event in _events(log, then.position, progress):
+    for raw, event in _events(log, then.position, progress):
+        stream = raw.stream_id
+        if then.before is None or value_date_of(event, raw.recorded_at.date()) < then.before:
+            _post(folded.totals, event, only)
         match event:
-            case EntryPosted():
-                if then.before is None or event.value_date < then.before:
-                    _post(folded.totals, event, only)
             case BookOpened():
                 folded.books[stream] = event.code
             case AccountOpened():
                 if only is None or stream == only:
                     folded.accounts[stream] = account_rules.opened(stream, event)
-            case EntryReversed() | CommandRefused() | BatchPosted():
-                pass  # The mirror entry has its own postings; a refusal has none.
-            case _:
+            case AccountLimitsChanged() | AccountFrozen() | AccountUnfrozen() | AccountClosed():
                 if only is None or stream == only:
                     folded.accounts[stream] = account_rules.evolve(folded.accounts[stream], event)
     return folded
 
 
-def _post(totals: dict[UUID, Totals], event: EntryPosted, only: UUID | None) -> None:
-    for posting in event.postings:
-        account = posting.account_id
-        if only is None or account == only:
-            totals[account] = totals.get(account, ZERO).after(posting.side, posting.amount)
+def _post(totals: dict[UUID, Totals], event: Event, only: UUID | None) -> None:
+    for line in lines(event):
+        if only is None or line.account_id == only:
+            totals[line.account_id] = line.onto(totals.get(line.account_id, ZERO))
 
 
-def _events(log: Log, until: int, progress: Progress | None) -> Iterator[tuple[UUID, Event]]:
+def _events(log: Log, until: int, progress: Progress | None) -> Iterator[tuple[RawEvent, Event]]:
     """The events, none missing: a hole would be a wrong balance."""
     expected = 0
     for raw in log.events(until=until):
         expected += 1
         if raw.position != expected:
             raise EventMalformed(f"position {expected} is missing from the log; see daybook verify")
-        yield raw.stream_id, decode(raw.name, raw.payload)
+        yield raw, decode(raw.name, raw.payload)
         if progress is not None and expected % REPORT_EVERY == 0:
             progress(expected, until)
     if expected != until:

@@ -12,6 +12,11 @@ from domain.events import (
     CommandRefused,
     EntryPosted,
     EntryReversed,
+    HoldCaptured,
+    HoldExpired,
+    HoldIncreased,
+    HoldPlaced,
+    HoldVoided,
     Recorded,
     decode,
 )
@@ -24,6 +29,7 @@ Row = tuple[Any, ...]
 
 ACCOUNTS: Final = "accounts.v1"
 JOURNAL: Final = "journal.v1"
+HOLDS: Final = "holds.v1"
 AUDIT_TRAIL: Final = "audit_trail.v1"
 """What keeps each read model, by the name its progress is kept under: another version may derive otherwise."""
 
@@ -61,12 +67,13 @@ class _Table:
         """Nothing: what counts is the state in the end."""
 
     def finish(self) -> None:
-        seen: set[UUID] = set()
+        seen: set[Any] = set()
         for row in self._stored.read_model(self.name, self.columns):
-            expected = None if row[0] in seen else self.row(row[0])
-            seen.add(row[0])
+            key = self.key(row)
+            expected = None if key in seen else self.row(key)
+            seen.add(key)
             if expected != row:
-                self._differ(row[0], expected, row)
+                self._differ(key, expected, row)
         for key in self.keys():
             if key not in seen:
                 self._differ(key, self.row(key), None)
@@ -76,13 +83,16 @@ class _Table:
     def stop_before(self, position: int) -> None:
         self.tally.leave(f"the table is as of {self.upto}, and the log can be followed only to {position - 1}")
 
-    def keys(self) -> Mapping[UUID, Any]:
+    def keys(self) -> Mapping[Any, Any]:
         raise NotImplementedError
 
-    def row(self, key: UUID) -> Row | None:
+    def key(self, row: Row) -> Any:
+        return row[0]
+
+    def row(self, key: Any) -> Row | None:
         raise NotImplementedError
 
-    def _differ(self, key: UUID, expected: Row | None, found: Row | None) -> None:
+    def _differ(self, key: Any, expected: Row | None, found: Row | None) -> None:
         row = expected or found
         assert row is not None
         position = row[self.columns.index("position")]
@@ -108,8 +118,8 @@ class _Accounts(_Table):
     name = "accounts"
     code = "accounts_differ"
     columns = (
-        *("account_id", "book_id", "code", "type", "currency", "title", "overdraft_limit", "floor", "ceiling"),
-        *("status", "opened_on", "opened_at", "metadata", "version", "opened_position", "position"),
+        *("account_id", "book_id", "code", "type", "currency", "title", "status"),
+        *("opened_on", "opened_at", "metadata", "version", "opened_position", "position"),
     )
 
     def keys(self) -> Mapping[UUID, Any]:
@@ -121,9 +131,28 @@ class _Accounts(_Table):
             return None
         return (
             *(key, account.book_id, account.code, account.type, account.currency, account.title or None),
-            *(account.overdraft_limit, account.floor, account.ceiling, account.status, account.opened_on),
-            *(account.opened_at, account.metadata or None, account.version, account.opened_position, account.position),
+            *(account.status, account.opened_on, account.opened_at, account.metadata or None, account.version),
+            *(account.opened_position, account.position),
         )
+
+
+class _Limits(_Table):
+    name = "limits"
+    code = "limits_differ"
+    columns = ("account_id", "version", "effective_at", "overdraft_limit", "floor", "ceiling", "position")
+
+    def keys(self) -> Mapping[tuple[UUID, int], Any]:
+        return self._derived.limits
+
+    def key(self, row: Row) -> tuple[UUID, int]:
+        return row[0], row[1]
+
+    def row(self, key: tuple[UUID, int]) -> Row | None:
+        limits = self._derived.limits.get(key)
+        if limits is None:
+            return None
+        amounts = (limits.overdraft_limit, limits.floor, limits.ceiling)
+        return (*key, limits.effective_at, *amounts, limits.position)
 
 
 class _Balances(_Table):
@@ -138,7 +167,31 @@ class _Balances(_Table):
         totals = self._derived.totals.get(key)
         if totals is None:
             return None
-        return (key, totals.debits, totals.credits, 0, 0, totals.number, totals.position)
+        pending = (totals.pending_debits, totals.pending_credits)
+        return (key, totals.debits, totals.credits, *pending, totals.number, totals.position)
+
+
+class _Holds(_Table):
+    name = "holds"
+    code = "holds_differ"
+    columns = (
+        *("hold_id", "book_id", "account_id", "destination_id", "position", "recorded_at", "status", "amount"),
+        *("captured", "remaining", "currency", "expires_at", "actor", "description", "reference", "metadata"),
+        *("version", "changed"),
+    )
+
+    def keys(self) -> Mapping[UUID, Any]:
+        return self._derived.holds
+
+    def row(self, key: UUID) -> Row | None:
+        hold = self._derived.holds.get(key)
+        if hold is None:
+            return None
+        return (
+            *(key, hold.book_id, hold.account_id, hold.destination_id, hold.position, hold.recorded_at, hold.status),
+            *(hold.amount, hold.captured, hold.remaining, hold.currency, hold.expires_at, hold.actor),
+            *(hold.description or None, hold.reference or None, hold.metadata or None, hold.version, hold.changed),
+        )
 
 
 class _Streamed:
@@ -192,7 +245,7 @@ class _Entries(_Streamed):
     code = "entries_differ"
     columns = (
         *("entry_id", "book_id", "position", "recorded_at", "reverses", "value_date", "actor", "description"),
-        *("reference", "metadata", "postings"),
+        *("reference", "metadata", "captures", "recipe", "postings"),
     )
 
     def __init__(self, stored: Stored, derived: Derived, upto: int, findings: Findings) -> None:
@@ -219,7 +272,7 @@ class _Entries(_Streamed):
         return (
             *(recorded.stream_id, event.book_id, recorded.position, recorded.recorded_at, event.reverses),
             *(event.value_date, recorded.metadata.actor, event.description or None, event.reference or None),
-            *(event.metadata or None, postings),
+            *(event.metadata or None, event.captures, event.recipe, postings),
         )
 
     def finish(self) -> None:
@@ -252,6 +305,8 @@ class _AuditTrail(_Streamed):
                 book: UUID | None = book_id
             case BatchPosted():
                 book = event.book_id
+            case HoldPlaced() | HoldIncreased() | HoldCaptured() | HoldVoided() | HoldExpired():
+                book = event.book_id
             case BookOpened():
                 book = recorded.stream_id
             case CommandRefused():
@@ -277,7 +332,7 @@ class _AuditTrail(_Streamed):
         if first is None or first.position >= position:
             return None
         event = decode(first.name, first.payload)
-        return event.book_id if isinstance(event, EntryPosted) else None
+        return event.book_id if isinstance(event, EntryPosted | HoldPlaced) else None
 
 
 def read_models(stored: Stored, derived: Derived, head: int, findings: Findings) -> Iterable[ReadModel]:
@@ -286,8 +341,10 @@ def read_models(stored: Stored, derived: Derived, head: int, findings: Findings)
     kinds: tuple[tuple[str, type[_Table] | type[_Streamed]], ...] = (
         (ACCOUNTS, _Books),
         (ACCOUNTS, _Accounts),
+        (ACCOUNTS, _Limits),
         (ACCOUNTS, _Balances),
         (JOURNAL, _Entries),
+        (HOLDS, _Holds),
         (AUDIT_TRAIL, _AuditTrail),
     )
     for projection, kind in kinds:

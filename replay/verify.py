@@ -28,7 +28,19 @@ Progress = Callable[[int, int], None]
 
 REPORT_EVERY = 5_000
 
-CHECKS = ("streams", "seals", "events", "postings", "books", "accounts", "balances", "entries", "audit_trail")
+CHECKS = (
+    "streams",
+    "seals",
+    "events",
+    "postings",
+    "books",
+    "accounts",
+    "limits",
+    "balances",
+    "entries",
+    "holds",
+    "audit_trail",
+)
 
 
 def verify(stored: Stored, *, progress: Progress | None = None) -> Report:

@@ -1,5 +1,6 @@
 """What replay and verification read, without a database, and a log with something of everything in it."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -7,7 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from adapters.memory.store import MemoryEventStore
+from commands.account import ChangeLimits
 from commands.desk import Outcome
+from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
 from domain import ids
 from domain.audit import Seal
 from domain.errors import Unavailable
@@ -106,3 +109,39 @@ def ticking() -> MemoryEventStore:
     """A store in memory whose clock moves on by a second and a microsecond at each look."""
     ticks = count()
     return MemoryEventStore(lambda: BEGAN + next(ticks) * timedelta(seconds=1, microseconds=1))
+
+
+async def write_holds(store: EventStore) -> dict[str, UUID]:
+    """Upon what `write_everything` wrote: limits that change, and holds at every stage of their lives, by name."""
+    holds: dict[str, UUID] = {}
+    async with started(store) as desk:
+
+        async def do(command: Any) -> UUID:
+            outcome = await desk.submit(asked(command))
+            assert outcome.refusal is None, outcome
+            return ids_of(outcome)
+
+        async def hold(name: str, amount: int, **said: Any) -> UUID:
+            command = PlaceHold(book="main", account="cash", destination="goods", amount=amount, currency="EUR", **said)
+            holds[name] = await do(command)
+            return holds[name]
+
+        cash = ids.account_id(ids.book_id("main"), "cash")
+        await do(open_account("goods", "expense"))
+        await do(ChangeLimits(account_id=cash, overdraft_limit=0, ceiling=5_000))
+        later = BEGAN + timedelta(days=365)
+        await do(ChangeLimits(account_id=cash, overdraft_limit=100, effective_at=later))
+        await hold("placed", 10, expires_at=later, reference="h-1", metadata={"till": "2"})
+        await do(IncreaseHold(hold_id=await hold("increased", 20), amount=5))
+        await do(CaptureHold(hold_id=await hold("in part", 30), amount=12))
+        await do(CaptureHold(hold_id=holds["in part"], amount=3))
+        await do(CaptureHold(hold_id=await hold("captured", 40), amount=15, final=True))
+        await do(VoidHold(hold_id=await hold("voided", 50)))
+        soon = store.seals[-1].recorded_at + timedelta(seconds=10) if isinstance(store, MemoryEventStore) else None
+        await hold("expired", 60, expires_at=soon or datetime.now(UTC) + timedelta(seconds=0.3))
+        for _ in range(10):  # The clock in memory goes on with each look at it.
+            await do(freeze("cash"))
+            await do(unfreeze("cash"))
+        await asyncio.sleep(0 if soon else 0.5)
+        await do(ExpireHold(hold_id=holds["expired"]))
+    return holds

@@ -229,8 +229,10 @@ def test_a_database_nobody_touched(projected: str) -> None:
         ("postings", 14, 24, ""),
         ("books", 2, 24, ""),
         ("accounts", 8, 24, ""),
+        ("limits", 8, 24, ""),
         ("balances", 7, 24, ""),
         ("entries", 6, 24, ""),
+        ("holds", 0, 24, ""),
         ("audit_trail", 24, 24, ""),
     ]
     assert (report.verdict, report.exit_code, report.head) == ("verified", 0, 24)
@@ -314,9 +316,6 @@ TAMPERED: dict[str, tuple[str, str, int | None]] = {
             "type": "'expense'",
             "currency": "'USD'",
             "title": "NULL",
-            "overdraft_limit": "1000",
-            "floor": "1",
-            "ceiling": "1",
             "status": "'frozen'",
             "opened_on": "'2000-01-01'",
             "opened_at": "opened_at + interval '1 microsecond'",
@@ -326,7 +325,7 @@ TAMPERED: dict[str, tuple[str, str, int | None]] = {
     },
     "an account gone": ("DELETE FROM daybook_read.accounts WHERE opened_position = 6", "accounts_differ", 23),
     "an account more": (
-        "INSERT INTO daybook_read.accounts SELECT gen_random_uuid(), book_id, 'x', type, currency, title, 0, 0, 0,"
+        "INSERT INTO daybook_read.accounts SELECT gen_random_uuid(), book_id, 'x', type, currency, title,"
         " status, opened_on, opened_at, metadata, 1, 3, 3 FROM daybook_read.accounts WHERE opened_position = 3",
         "accounts_differ",
         3,
@@ -355,6 +354,8 @@ TAMPERED: dict[str, tuple[str, str, int | None]] = {
             "description": "'No sale'",
             "reference": "NULL",
             "metadata": "'{}'",
+            "captures": "gen_random_uuid()",
+            "recipe": "'{}'",
             "postings": "jsonb_set(postings, '{0,amount}', '101')",
         }.items()
     },
