@@ -5,6 +5,7 @@ A client has a method of the same name and arguments for each. Of the arguments,
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from functools import cache
 from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from adapters.client.resources import (
     AccountType,
     AuditRecord,
     Balance,
+    BalanceSheet,
     Book,
     ChangedAccount,
     ChangedHold,
@@ -29,6 +31,7 @@ from adapters.client.resources import (
     EventCatalogue,
     Hold,
     HoldStatus,
+    IncomeStatement,
     LogEvent,
     OpenedBook,
     Page,
@@ -36,7 +39,9 @@ from adapters.client.resources import (
     Posting,
     ReadinessState,
     Resource,
+    RollUp,
     Side,
+    TrialBalance,
 )
 
 T = TypeVar("T")
@@ -212,6 +217,31 @@ class AuditFilter(Paging, Recorded, total=False):
     actor: str
     stream: str
     refused: bool
+
+
+class ReportChoice(Moment, total=False):
+    """Of when; and in which currency it is valued, by `rates`: what one whole unit of each currency is worth."""
+
+    rates: Mapping[str, Decimal | str]
+    valued_in: str
+
+
+class DatedReport(ReportChoice, total=False):
+    """Only entries with a value date before that day."""
+
+    before: date
+
+
+class RollUpChoice(DatedReport, total=False):
+    """Where to begin in the tree of codes and how deep to go; or `by` `type` or `metadata.<key>`."""
+
+    prefix: str
+    depth: int
+    by: str
+
+
+class IncomeChoice(ReportChoice, ValueDates, total=False):
+    """Of which value dates, both inclusive."""
 
 
 class EventChoice(TypedDict, total=False):
@@ -568,6 +598,26 @@ def list_records(**filters: Unpack[AuditFilter]) -> Listing[AuditRecord]:
     return _list("/v1/audit-trail", Page[AuditRecord], lambda record: str(record.position), filters)
 
 
+def read_roll_up(book: str, **choice: Unpack[RollUpChoice]) -> Call[RollUp]:
+    """What accounts add up to at each node of the tree of their codes, or by type or metadata."""
+    return _read("/v1/reports/roll-up", RollUp, {"book": book, **choice})
+
+
+def read_trial_balance(book: str, **choice: Unpack[DatedReport]) -> Call[TrialBalance]:
+    """Every account that was posted to, its balance on the side it is on."""
+    return _read("/v1/reports/trial-balance", TrialBalance, {"book": book, **choice})
+
+
+def read_balance_sheet(book: str, **choice: Unpack[DatedReport]) -> Call[BalanceSheet]:
+    """Assets = liabilities + equity + result."""
+    return _read("/v1/reports/balance-sheet", BalanceSheet, {"book": book, **choice})
+
+
+def read_income_statement(book: str, **choice: Unpack[IncomeChoice]) -> Call[IncomeStatement]:
+    """Revenue less expenses."""
+    return _read("/v1/reports/income-statement", IncomeStatement, {"book": book, **choice})
+
+
 def list_events(**filters: Unpack[EventFilter]) -> Listing[LogEvent]:
     """The log, from its beginning; the cursors are positions."""
     return _list("/v1/events", Page[LogEvent], lambda event: str(event.position), filters)
@@ -674,6 +724,8 @@ def _written(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple):
         return "=".join(value)
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}:{rate}" for name, rate in value.items())
     return value.isoformat() if isinstance(value, date) else str(value)
 
 

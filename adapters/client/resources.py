@@ -275,6 +275,132 @@ class AuditRecord(Resource, frozen=True, kw_only=True):
     refusal: KeptRefusal | None
 
 
+class Valued(Struct, frozen=True, kw_only=True):
+    """In one currency, by rates; what the rounded values of the parts miss of the rounded whole is beside it."""
+
+    value: Minor
+    rounding_difference: Minor
+
+
+class Sums(Struct, frozen=True, kw_only=True):
+    """Of one currency; `net` is debits less credits."""
+
+    currency: Currency
+    debits: Minor
+    credits: Minor
+    net: Minor
+
+
+class RollUpNode(Struct, frozen=True, kw_only=True):
+    """A node of the tree of codes, or a group; `own` are accounts at it, or below all nodes shown."""
+
+    name: str
+    depth: int
+    accounts: int
+    sums: list[Sums]
+    own: list[Sums]
+    valued: Valued | None
+
+
+class _Report(Resource, frozen=True, kw_only=True):
+    book_id: BookId
+    position: Position
+    valued_in: Currency | None
+    rates: dict[str, str] | None
+
+
+class RollUp(_Report, frozen=True, kw_only=True):
+    """What accounts add up to at each node."""
+
+    object: Literal["roll_up"]
+    by: str
+    nodes: list[RollUpNode]
+
+
+class TrialLine(Struct, frozen=True, kw_only=True):
+    """An account, its balance on the side it is on."""
+
+    code: str
+    type: AccountType
+    currency: Currency
+    debits: Minor
+    credits: Minor
+    debit_balance: Minor
+    credit_balance: Minor
+    value: Minor | None
+
+
+class TrialTotal(Struct, frozen=True, kw_only=True):
+    """Of one currency; both sides are equal."""
+
+    currency: Currency
+    debits: Minor
+    credits: Minor
+    debit_balance: Minor
+    credit_balance: Minor
+
+
+class TrialBalance(_Report, frozen=True, kw_only=True):
+    """Every account that was posted to."""
+
+    object: Literal["trial_balance"]
+    lines: list[TrialLine]
+    totals: list[TrialTotal]
+    valued: Valued | None
+
+
+class StatementLine(Struct, frozen=True, kw_only=True):
+    """An account, on the normal side of its section."""
+
+    code: str
+    currency: Currency
+    amount: Minor
+    value: Minor | None
+
+
+class AmountOf(Struct, frozen=True, kw_only=True):
+    """An amount of one currency."""
+
+    currency: Currency
+    amount: Minor
+
+
+class StatementResult(Struct, frozen=True, kw_only=True):
+    """Revenue less expenses."""
+
+    totals: list[AmountOf]
+    valued: Valued | None
+
+
+class StatementSection(StatementResult, frozen=True, kw_only=True):
+    """Accounts of one type, and what they come to."""
+
+    lines: list[StatementLine]
+
+
+class BalanceSheet(_Report, frozen=True, kw_only=True):
+    """Assets = liabilities + equity + result."""
+
+    object: Literal["balance_sheet"]
+    before: date | None
+    assets: StatementSection
+    liabilities: StatementSection
+    equity: StatementSection
+    result: StatementResult
+    rounding_difference: Minor | None
+
+
+class IncomeStatement(_Report, frozen=True, kw_only=True):
+    """Revenue less expenses, of value dates from one day up to another, both inclusive."""
+
+    object: Literal["income_statement"]
+    value_date_from: date | None
+    value_date_to: date | None
+    revenue: StatementSection
+    expenses: StatementSection
+    result: StatementResult
+
+
 class LogEvent(Resource, frozen=True, kw_only=True):
     """An event of the log. `stream` is the id of what it happened to.
 

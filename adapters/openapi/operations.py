@@ -26,6 +26,7 @@ from projections.api.books import BookList, BookRead
 from projections.api.events import EventList
 from projections.api.holds import HoldList, HoldRead
 from projections.api.journal import EntryList, EntryRead
+from projections.api.reports import BalanceSheetRead, IncomeStatementRead, RollUpRead, TrialBalanceRead
 
 Refusals = frozenset[type[Refusal]]
 
@@ -533,6 +534,42 @@ OPERATIONS: Final[list[Operation]] = [
         errors.BookNotFound,
         shop=_SHOP,
         refused=Example(query={"refused": "true"}),
+    ),
+    _read(
+        "read_roll_up",
+        "/v1/reports/roll-up",
+        RollUpRead,
+        "Reports",
+        resources.RollUp,
+        errors.BookNotFound,
+        shop=Example(query={"book": "shop", "depth": "1"}),
+    ),
+    _read(
+        "read_trial_balance",
+        "/v1/reports/trial-balance",
+        TrialBalanceRead,
+        "Reports",
+        resources.TrialBalance,
+        errors.BookNotFound,
+        shop=Example(query={"book": "shop"}),
+    ),
+    _read(
+        "read_balance_sheet",
+        "/v1/reports/balance-sheet",
+        BalanceSheetRead,
+        "Reports",
+        resources.BalanceSheet,
+        errors.BookNotFound,
+        shop=Example(query={"book": "shop", "rates": "EUR:1,USD:0.92", "valued_in": "EUR"}),
+    ),
+    _read(
+        "read_income_statement",
+        "/v1/reports/income-statement",
+        IncomeStatementRead,
+        "Reports",
+        resources.IncomeStatement,
+        errors.BookNotFound,
+        shop=Example(query={"book": "shop", "value_date_from": "2026-01-01"}),
     ),
     Operation(
         id="list_events",

@@ -94,6 +94,10 @@ def test_a_shops_day(daybook: Client) -> None:
     assert frozen.status == "frozen"
     assert reversal.reverses == captured.id
     assert daybook.readyz().desk.alive
+    assert daybook.read_trial_balance("shop").totals[0].debit_balance == 1000
+    assert daybook.read_roll_up("shop", depth=0, by="code").nodes
+    assert daybook.read_balance_sheet("shop", rates={"EUR": "1"}, valued_in="EUR").rounding_difference == 0
+    assert daybook.read_income_statement("shop", value_date_to=date(2026, 1, 31)).result.totals[0].amount == 1000
     drawer = next(daybook.list_accounts(code="drawer"))
     assert daybook.close_account(drawer.id).status == "closed"
     assert "insufficient_funds" in {error.code for error in daybook.read_error_catalogue().data}
@@ -130,7 +134,7 @@ def arguments(function: Callable[..., Any]) -> Iterator[str]:
     hints = get_type_hints(function)
     for name in function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]:
         yield name
-    for name in ("asking", "reading", "paging", "filters", "moment"):
+    for name in ("asking", "reading", "paging", "filters", "moment", "choice"):
         if name in hints:
             yield from get_type_hints(hints[name].__args__[0])
 
