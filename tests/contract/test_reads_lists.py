@@ -17,7 +17,7 @@ from domain.account import Type
 from domain.events import EntryPosted, EntryReversed
 from domain.posting import Posting, Side
 from projections.api import listing
-from projections.api.answering import POSITION_HEADER
+from projections.api.answering import POSITION_HEADER, answer
 from tests.contract.test_reads import World, acc, je, serving, walk
 from tests.reading import Scribe
 
@@ -46,11 +46,20 @@ class Journal:
         self.cash = scribe.account(book, "assets:cash")
         self.bank = scribe.account(book, "assets:bank")
         self.owed = scribe.account(book, "owed", Type.LIABILITY)
-        self.dollars = [scribe.account(book, f"usd:{n}", currency="USD") for n in (1, 2)]
+        self.dollars = scribe.account(book, "usd:1", currency="USD")
+        other_dollars = scribe.account(book, "usd:2", currency="USD")
         self.entries = [
             post(scribe, self.cash, self.owed, 100, reference="INV-1", metadata={"shop": "a=b"}),
             post(scribe, self.bank, self.owed, 250, value_date=date(2026, 2, 1), description="Rent of May"),
-            post(scribe, *self.dollars, 100, currency="USD", reference="INV-2", metadata={"shop": "x", "y": ""}),
+            post(
+                scribe,
+                self.dollars,
+                other_dollars,
+                100,
+                currency="USD",
+                reference="INV-2",
+                metadata={"shop": "x", "y": ""},
+            ),
         ]
         scribe.actor = "bob"
         self.entries.append(post(scribe, self.owed, self.bank, 999, captures=UUID(int=99)))
@@ -346,7 +355,6 @@ def test_balances_as_csv_are_of_one_position(world: World, monkeypatch: pytest.M
     catch_up(world.dsn)
     before = world.scribe.position
     written = threading.Event()
-    answer = listing.answer
 
     async def answer_late(*args: Any, **named: Any) -> Any:
         result = await answer(*args, **named)
@@ -355,7 +363,7 @@ def test_balances_as_csv_are_of_one_position(world: World, monkeypatch: pytest.M
         written.set()
         return result
 
-    monkeypatch.setattr(listing, "answer", answer_late)
+    monkeypatch.setattr("projections.api.listing.answer", answer_late)
 
     found = rows(world.raw("/v1/balances", format="csv").text)
 
@@ -386,7 +394,7 @@ def test_events_are_listed_and_filtered(world: World) -> None:
     assert positions(actor="bob") == everything[9:]
     assert positions(account=acc(journal.cash)) == [2, 7, 11, 13, 14]
     assert positions(account=acc(journal.cash), kind="journal_entry") == [7, 11, 13]
-    assert positions(account=acc(journal.dollars[0])) == [5, 9]
+    assert positions(account=acc(journal.dollars)) == [5, 9]
     assert world.get(path, after=12)["data"] == found[12:]
     assert found[0]["stream"] == ids.show(ids.BOOK, ids.book_id("main"))
     assert found[1]["stream"] == acc(journal.cash)
