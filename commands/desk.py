@@ -5,13 +5,14 @@ One thread does this, one batch after the other; any number of desks on one data
 
 import asyncio
 import threading
-from collections import ChainMap, deque
+from bisect import bisect_left
+from collections import ChainMap, Counter, deque
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from itertools import chain, repeat
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from commands.batch import PostBatch
@@ -100,14 +101,33 @@ def _each(answer: Answer) -> tuple[Answer, ...]:
     return answer.items or (answer,) if isinstance(answer, Outcome) else (answer,)
 
 
+SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+"""Bounds between sizes of batches, as they are counted: up to and including each."""
+
+
 class Tally(Struct):
-    """What the desk has done since it was made."""
+    """What the desk has done since it was made. Batches that were decided again count again.
+
+    `sizes` are how many batches had how many commands: up to each of `SIZES`, and last those larger. `refusals` are by
+    code, the commands in batches among them; `commits` are batches that left anything, `events` what they left.
+    """
 
     batches: int = 0
+    commits: int = 0
+    events: int = 0
     landed: int = 0
     replayed: int = 0
     refused: int = 0
     failed: int = 0
+    taken: int = 0
+    sizes: list[int] = field(default_factory=lambda: [0] * (len(SIZES) + 1))
+    refusals: Counter[str] = field(default_factory=Counter)
+
+    def take(self, commands: int) -> None:
+        """A batch of that many is decided."""
+        self.batches += 1
+        self.taken += commands
+        self.sizes[bisect_left(SIZES, commands)] += 1
 
 
 class _Waiting(Struct, eq=False):
@@ -280,7 +300,7 @@ class Desk:
 
     def _attempt(self, batch: list[Asked]) -> list[Answer]:
         """Decide and commit the batch; when that fails, whatever is known may be wrong and is forgotten."""
-        self.tally.batches += 1
+        self.tally.take(sum(map(_size, batch)))
         try:
             return self._decide_and_commit(batch)
         except Exception:
@@ -310,6 +330,8 @@ class Desk:
                 unknown = None
         if unknown is not None and not self._landed(new.seal, unknown):
             raise Unavailable("the commit failed; nothing was applied")
+        self.tally.commits += 1
+        self.tally.events += len(new.events)
         draft.keep()
         self._seal = new.seal.hash
         return answers
@@ -393,6 +415,7 @@ class Desk:
                 self.tally.replayed += 1
             elif answer.refusal is not None:
                 self.tally.refused += 1
+                self.tally.refusals[answer.refusal.code] += 1
             else:
                 self.tally.landed += 1
 
@@ -567,6 +590,11 @@ def _entry(events: list[Recorded]) -> Entry | None:
             case _:
                 return None
     return entry
+
+
+def _size(asked: Asked) -> int:
+    """How many commands it is."""
+    return max(len(asked.items), 1)
 
 
 def _settle_all(answered: Iterable[tuple[_Waiting, Answer]]) -> None:

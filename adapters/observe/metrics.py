@@ -4,14 +4,15 @@ Labels hold only what Daybook itself named (routes, kinds, codes): a stranger ca
 """
 
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from adapters.observe.handled import Handled
-from commands.desk import Desk
+from commands.desk import SIZES, Desk, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
@@ -57,7 +58,13 @@ class Metrics:
         self._commands = Counter(
             "daybook_commands", "Commands by kind and outcome.", ["kind", "outcome"], registry=self._registry
         )
-        self._refusals = Counter("daybook_refusals", "Refused commands by code.", ["code"], registry=self._registry)
+        self._latency = Histogram(
+            "daybook_command_seconds",
+            "Time from a command's arrival to the end of its answer, by kind.",
+            ["kind"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
         self._problems = Counter(
             "daybook_problems", "Answers that said no, by code.", ["code", "status"], registry=self._registry
         )
@@ -77,8 +84,7 @@ class Metrics:
         self._requests.labels(method, request.route or "none", request.status).observe(request.seconds)
         if request.command:
             self._commands.labels(request.command, request.outcome).inc()
-        if request.refused and not request.replayed:
-            self._refusals.labels(request.code).inc()
+            self._latency.labels(request.command).observe(request.seconds)
         if request.code:
             self._problems.labels(request.code, request.status).inc()
 
@@ -107,6 +113,13 @@ class _Watched(Collector):
         yield GaugeMetricFamily("daybook_desk_queued", "Commands that wait to be taken up.", value=self._desk.queued)
         yield GaugeMetricFamily("daybook_desk_alive", "1 while commands are decided.", value=float(self._desk.alive))
         yield CounterMetricFamily("daybook_desk_batches", "Batches decided.", value=tally.batches)
+        yield CounterMetricFamily("daybook_desk_commits", "Batches committed.", value=tally.commits)
+        yield CounterMetricFamily("daybook_desk_events", "Events committed.", value=tally.events)
+        yield _sizes(tally)
+        refusals = CounterMetricFamily("daybook_refusals", "Commands refused, by code.", labels=["code"])
+        for code, count in sorted(dict(tally.refusals).items()):  # A copy: the desk's thread goes on counting.
+            refusals.add_metric([code], count)
+        yield refusals
         decided = CounterMetricFamily("daybook_desk_commands", "Commands the desk answered.", labels=["outcome"])
         decided.add_metric(["applied"], tally.landed)
         decided.add_metric(["refused"], tally.refused)
@@ -147,3 +160,12 @@ class _Watched(Collector):
             seconds.add_metric([status.name], status.lag_s)
             failed.add_metric([status.name], float(status.error is not None or not status.running))
         yield from (position, events, seconds, failed, parked, parked_at, applied, rate, restarts)
+
+
+def _sizes(tally: Tally) -> Metric:
+    """How many commands were decided together: what one commit, and one fsync, was shared by."""
+    bounds = [*map(str, map(float, SIZES)), "+Inf"]
+    buckets = list(zip(bounds, accumulate(tally.sizes), strict=True))
+    return HistogramMetricFamily(
+        "daybook_desk_batch_size", "Commands in a batch.", buckets=buckets, sum_value=tally.taken
+    )

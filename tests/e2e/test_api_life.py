@@ -352,7 +352,10 @@ def test_metrics(database: str) -> None:
     assert ours["daybook_request_seconds_count", ("POST", "/v1/books", "201")] == 2
     assert ours["daybook_request_seconds_count", ("POST", "none", "404")] == 1
     assert ours["daybook_desk_commands_total", ("applied",)] == 1
+    assert ours["daybook_command_seconds_count", ("open_book",)] == 4
     assert ours["daybook_desk_batches_total", ()] == 3
+    assert ours["daybook_desk_commits_total", ()] == ours["daybook_desk_events_total", ()] == 2
+    assert ours["daybook_desk_batch_size_count", ()] == ours["daybook_desk_batch_size_sum", ()] == 3
     assert (ours["daybook_desk_queued", ()], ours["daybook_desk_alive", ()]) == (0, 1)
     for projector in ("accounts", "journal", "audit_trail"):
         assert ours["daybook_projector_failed", (projector,)] == 0

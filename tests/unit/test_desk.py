@@ -15,8 +15,9 @@ import pytest
 
 from adapters.memory.store import MemoryEventStore, MemoryWriting
 from commands import desk as module
+from commands.batch import PostBatch, ask_batch
 from commands.command import Asked
-from commands.desk import Desk, Outcome
+from commands.desk import SIZES, Desk, Outcome
 from domain import ids
 from domain.audit import Seal
 from domain.errors import ConflictInStore, KeyInFlight, OutcomeUnknown, Overloaded, Stopping, Unavailable
@@ -470,6 +471,28 @@ def test_counts_what_it_did(store: Store) -> None:
             await answers(working, asked(transfer("till", "nobody"), "b"))
             tally = working.tally
             assert (tally.batches, tally.landed, tally.replayed, tally.refused, tally.failed) == (7, 4, 1, 1, 1)
+            assert (tally.commits, tally.events, tally.refusals) == (5, 5, {"account_not_found": 1})
+            assert (tally.taken, tally.sizes[0]) == (7, 7)
+
+    asyncio.run(scenario())
+
+
+def test_counts_batches_by_size(store: Store) -> None:
+    """
+    What is decided together is one batch of that size; a refusal within a batch counts as one outside.
+    """
+
+    async def scenario() -> None:
+        async with started(store) as working:
+            await opened(working)
+            before = sum(working.tally.sizes)
+            many = [transfer("till", "bank"), transfer("till", "nobody"), *[transfer("till", "bank")] * 4]
+            items = [{"command": one.kind, "arguments": one} for one in many]
+            batch = PostBatch.model_validate({"book": "main", "mode": "independent", "commands": items})
+            await answers(working, ask_batch(batch, actor="tester", key="batch"))
+            tally = working.tally
+            assert (sum(tally.sizes) - before, tally.sizes[SIZES.index(10)]) == (1, 1)
+            assert tally.refusals == {"account_not_found": 1}
 
     asyncio.run(scenario())
 
