@@ -15,13 +15,16 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import psycopg
+from msgspec.structs import replace
 from psycopg import IsolationLevel
 
 from adapters.memory.store import MemoryEventStore
 from commands.account import CloseAccount, FreezeAccount, OpenAccount, UnfreezeAccount
+from commands.batch import PostBatch, ask_batch
 from commands.book import OpenBook
 from commands.command import Asked, Command, ask
 from commands.desk import Answer, Desk, Outcome
+from commands.hold import PlaceHold
 from commands.journal import PostEntry, PostingAsked, ReverseEntry
 from domain import ids
 from domain.account import Account, Limits, Status, Type, balance
@@ -173,6 +176,21 @@ def close(code: str) -> CloseAccount:
     return CloseAccount(account_id=ids.account_id(BOOK, code))
 
 
+def place(account: str, destination: str, amount: int = 1, **said: Any) -> PlaceHold:
+    """A hold in EUR that stays, unless it is said otherwise."""
+    return PlaceHold(book="main", account=account, destination=destination, amount=amount, currency="EUR", **said)
+
+
+def batch(mode: str, *commands: Command | tuple[Command, str], key: str | None = None, dry: bool = False) -> Asked:
+    """A batch under a key of its own; a command given with a key has that one."""
+    given = [each if isinstance(each, tuple) else (each, None) for each in commands]
+    items = [
+        {"command": command.kind, "idempotency_key": own, "arguments": command.model_dump()} for command, own in given
+    ]
+    put = PostBatch.model_validate({"book": "main", "mode": mode, "commands": items})
+    return replace(ask_batch(put, actor="tester", key=key or next(_keys), request_id="req-1"), dry=dry)
+
+
 # Desks.
 
 Reports = list[tuple[str, BaseException]]
@@ -217,6 +235,12 @@ def said(answer: Answer) -> str:
         return type(answer).__name__
     word = answer.refusal.code if answer.refusal else "done"
     return f"{word} again" if answer.replayed else word
+
+
+def items_said(answer: Answer) -> list[str]:
+    """The answers to a batch's commands, each in a word."""
+    assert isinstance(answer, Outcome), answer
+    return [said(item) for item in answer.items]
 
 
 # The checker: from the bytes that are stored, with nothing but the standard library.

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -14,10 +14,11 @@ from adapters.postgres.store import PostgresEventStore
 from commands.account import FreezeAccount
 from commands.command import Asked, Command, Decided
 from commands.desk import Desk, Outcome
+from commands.hold import CaptureHold, ExpireHold, VoidHold
 from domain import ids
 from domain.audit import Seal
 from domain.errors import EventTooNew, KeyInFlight, KeyReused
-from domain.events import AccountFrozen, Metadata
+from domain.events import AccountFrozen, EntryReversed, Metadata, Recorded
 from domain.ledger import Draft, Ledger
 from domain.ports import EventStore, Writing
 from tests.conftest import Server, database_on
@@ -28,13 +29,16 @@ from tests.support import (
     answers,
     answers_of,
     asked,
+    batch,
     books_of,
     close,
     desk,
     entry,
     freeze,
+    items_said,
     open_account,
     open_book,
+    place,
     reverse,
     said,
     started,
@@ -376,6 +380,236 @@ class DeskContract:
         books = self.books(stores())
         assert len(books.seals) == 1
         assert books.check()[ids.account_id(BOOK, "purse")] == (3, 3)
+
+    # Batches.
+
+    def test_an_independent_batch(self, stores: Callable[[], EventStore]) -> None:
+        """
+        Each command has its own answer, in order, each decided on what those before it did.
+        """
+        reports = Reports()
+        working = desk(stores(), reports)
+        working._answer_all(opening())
+        asking = batch(
+            "independent",
+            transfer("purse", "bank", 5),
+            (transfer("bank", "purse", 3), "own"),
+            transfer("bank", "purse", 3),
+            (transfer("bank", "purse", 3), "own"),
+            (transfer("bank", "purse", 1), "own"),
+            open_account("new"),
+            transfer("new", "bank", 1),
+        )
+
+        [answer] = working._answer_all([asking])
+        [alone, again] = working._answer_all([asked(transfer("bank", "purse", 3), "own"), asking])
+
+        words = ["done", "done", "insufficient_funds", "done again", "KeyReused", "done", "done"]
+        assert (said(answer), items_said(answer)) == ("done", words)
+        assert (said(alone), said(again), reports) == ("done again", "done again", [])
+        assert [word.removesuffix(" again") for word in items_said(again)] == [w.removesuffix(" again") for w in words]
+        books = self.books(stores())
+        assert books.check()[ids.account_id(BOOK, "purse")] == (5, 3)
+        assert [len(books.events), len(books.seals)] == [5 + 1 + 5, 2]
+
+    def test_an_atomic_batch(self, stores: Callable[[], EventStore]) -> None:
+        """
+        All of it or nothing: refused, it leaves its own refusal alone, and its commands' keys are free.
+        """
+        working = desk(stores())
+        working._answer_all(opening())
+        good = [(transfer("purse", "bank", 5), "a"), (transfer("bank", "purse", 5), "b"), (open_account("new"), "c")]
+        bad = batch("atomic", *good, (transfer("bank", "purse"), "d"), (open_account("never"), "e"), key="bad")
+
+        [refused, known] = working._answer_all([bad, asked(open_account("never"))])
+        [refused_again] = working._answer_all([bad])
+        [done] = working._answer_all([batch("atomic", *good)])
+
+        assert isinstance(refused, Outcome) and isinstance(refused_again, Outcome)
+        assert [said(each) for each in (refused, known, refused_again, done)] == [
+            *("batch_refused", "done", "batch_refused again", "done")
+        ]
+        assert refused.refusal is not None and refused_again.refusal is not None
+        told = refused.refusal.details()
+        assert (told["index"], told["refusal"], told["because"]["requested"]) == (3, "insufficient_funds", 1)
+        assert refused_again.refusal.details() == told
+        assert items_said(done) == ["done"] * 3
+        books = self.books(stores())
+        assert books.check()[ids.account_id(BOOK, "purse")] == (5, 5)
+        assert [len(books.events), len(books.by_key()["bad"])] == [5 + 2 + 4, 1]
+
+    @pytest.mark.parametrize("mode", ["atomic", "independent"])
+    def test_a_batch_has_one_answer(self, stores: Callable[[], EventStore], mode: str) -> None:
+        """
+        Its key is for one request, also when all that differs is a command more, or one command's own key.
+        """
+        working = desk(stores())
+        working._answer_all(opening())
+        first, second = (transfer("till", "bank", 1), "a"), (transfer("till", "bank", 2), "b")
+        [told] = working._answer_all([batch(mode, first, second, key="k")])
+        count = len(self.books(stores()).events)
+
+        for desk_ in (working, desk(stores())):
+            others = [
+                batch(mode, first, second, (transfer("till", "bank", 3), "c"), key="k"),
+                batch(mode, first, key="k"),
+                batch(mode, first, (second[0], "z"), key="k"),
+            ]
+            assert [said(answer) for answer in desk_._answer_all(others)] == ["KeyReused"] * 3
+            [again] = desk_._answer_all([batch(mode, first, second, key="k")])
+            assert isinstance(told, Outcome) and isinstance(again, Outcome)
+            assert (said(again), again.position) == ("done again", told.position)
+            assert again.recorded == told.recorded
+        assert len(self.books(stores()).events) == count
+
+    def test_an_atomic_batch_and_keys_used_before(self, stores: Callable[[], EventStore]) -> None:
+        """
+        A command answered before is answered so again and not done twice; under another request's key none is done.
+        """
+        working = desk(stores())
+        working._answer_all(opening())
+        old, new = (transfer("till", "bank", 7), "old"), (transfer("till", "bank", 2), "new")
+        working._answer_all([asked(*old)])
+
+        [mixed] = working._answer_all([batch("atomic", old, new)])
+        [reused] = working._answer_all(
+            [batch("atomic", transfer("till", "bank"), (transfer("till", "bank", 8), "old"))]
+        )
+
+        assert (said(mixed), items_said(mixed)) == ("done", ["done again", "done"])
+        assert said(reused) == "KeyReused"
+        assert self.books(stores()).check()[ids.account_id(BOOK, "till")] == (9, 0)
+
+    def test_a_mistake_of_ours_in_a_batch(
+        self, stores: Callable[[], EventStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        It is told; of an atomic batch nothing is left, of another all but that command, which is asked anew.
+        """
+        reports = Reports()
+        working = desk(stores(), reports)
+        working._answer_all(opening())
+
+        def fail(*_: object) -> Decided:
+            raise RuntimeError("a mistake of ours")
+
+        commands = [transfer("till", "bank"), freeze("spare"), transfer("till", "bank")]
+        with monkeypatch.context() as patched:
+            patched.setattr(FreezeAccount, "decide", fail)
+            [whole, each] = working._answer_all([batch("atomic", *commands), batch("independent", *commands, key="k")])
+        [again] = working._answer_all([batch("independent", *commands, key="k")])
+
+        assert said(whole) == "RuntimeError"
+        assert items_said(each) == ["done", "RuntimeError", "done"]
+        assert items_said(again) == ["done again", "done", "done again"]
+        assert [str(error) for _, error in reports] == ["a mistake of ours"] * 2
+        assert self.books(stores()).check()[ids.account_id(BOOK, "till")] == (2, 0)
+
+    def test_half_a_command_is_never_committed(
+        self, stores: Callable[[], EventStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        A mistake of ours between the two events of a reversal leaves neither, and harms no neighbour.
+        """
+        working = desk(stores())
+        post = asked(transfer("till", "bank", 5))
+        working._answer_all([*opening(), post])
+        apply = Ledger.apply
+
+        def fail(self: Ledger, recorded: Recorded) -> None:
+            assert not isinstance(recorded.event, EntryReversed), "a mistake of ours"
+            apply(self, recorded)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Ledger, "apply", fail)
+            answered = working._answer_all(
+                [asked(transfer("till", "bank")), asked(reverse(post.command_id)), asked(transfer("till", "bank"))]
+            )
+
+        assert [said(answer) for answer in answered] == ["done", "AssertionError", "done"]
+        assert self.books(stores()).check()[ids.account_id(BOOK, "till")] == (7, 0)
+
+    def test_batches_that_race_through_two_desks(self, stores: Callable[[], EventStore]) -> None:
+        """
+        Each of two desks has batches that spend the same funds whole: every time one is done and one leaves nothing.
+        """
+
+        async def scenario() -> None:
+            async with started(stores()) as one, started(stores()) as other:
+                await opened(one)
+                for _ in range(30):
+                    assert said(await one.submit(asked(transfer("purse", "bank", 10)))) == "done"
+                    spending = [batch("atomic", *[transfer("bank", "purse", 2)] * 5) for _ in range(2)]
+                    both = await asyncio.gather(one.submit(spending[0]), other.submit(spending[1]))
+                    assert sorted(map(said, both)) == ["batch_refused", "done"]
+
+        asyncio.run(scenario())
+        assert self.books(stores()).check()[ids.account_id(BOOK, "purse")] == (300, 300)
+
+    # Dry runs.
+
+    def test_a_dry_run_leaves_no_trace(self, stores: Callable[[], EventStore]) -> None:
+        """
+        It is told what would be, of one command and of batches, and nothing of it is: no event, no key, no memory.
+        """
+        working = desk(stores())
+        working._answer_all(opening(transfer("purse", "bank", 5)))
+        before = self.books(stores())
+        spending, opens = transfer("bank", "purse", 5), open_account("new")
+        trying = [
+            replace(asked(spending, "k"), dry=True),
+            replace(asked(opens, "o"), dry=True),
+            replace(asked(transfer("bank", "purse", 6), "x"), dry=True),
+            batch("atomic", (spending, "k"), (spending, "l"), key="b", dry=True),
+            batch("independent", (spending, "k"), (opens, "o"), (spending, "l"), key="b", dry=True),
+        ]
+
+        tried = working._answer_all(trying)
+        after = self.books(stores())
+        real = working._answer_all([trying[0], asked(spending, "k"), trying[0], asked(opens, "o")])
+
+        assert [said(each) for each in tried] == ["done", "done", "insufficient_funds", "batch_refused", "done"]
+        assert items_said(tried[4]) == ["done", "done", "insufficient_funds"]
+        assert (after.events, after.seals) == (before.events, before.seals)
+        assert working.tally.landed == 6 + 2
+        assert [said(each) for each in real] == ["done", "done", "done again", "done"]
+        assert self.books(stores()).check()[ids.account_id(BOOK, "purse")] == (5, 5)
+
+    # Holds.
+
+    def test_a_hold_has_one_end_whatever_races(self, stores: Callable[[], EventStore]) -> None:
+        """
+        Over a hundred holds, two desks capture, void and expire at the same moment: one of them does it, once.
+        """
+
+        async def scenario() -> None:
+            async with started(stores()) as one, started(stores()) as other:
+                await opened(one, transfer("purse", "bank", 100))
+                for turn in range(100):
+                    soon = datetime.now(UTC) + timedelta(milliseconds=80) if turn % 2 else None
+                    held = await one.submit(asked(place("purse", "bank", expires_at=soon)))
+                    assert held.hold is not None
+                    ends = [CaptureHold(hold_id=held.hold.id), VoidHold(hold_id=held.hold.id)]
+                    if soon is not None:
+                        ends.append(ExpireHold(hold_id=held.hold.id))
+                        left_s = (soon - datetime.now(UTC)).total_seconds()
+                        await asyncio.sleep(left_s - 0.004 + 0.002 * (turn % 5))
+                    ends = [*ends[turn % len(ends) :], *ends[: turn % len(ends)]]
+                    by = [(one, other)[index % 2] for index in range(len(ends))]
+                    words = [
+                        said(answer)
+                        for answer in await asyncio.gather(
+                            *(desk_.submit(asked(end)) for desk_, end in zip(by, ends, strict=True))
+                        )
+                    ]
+                    assert words.count("done") == 1 or (soon is not None and words.count("done") == 0), words
+                    while "done" not in words:  # All came too late, but for the expiry, which came too early.
+                        words = [said(await other.submit(asked(ExpireHold(hold_id=held.hold.id))))]
+
+        asyncio.run(scenario())
+        books = self.books(stores())
+        captured = sum(event.name == "hold.captured.v1" for event in books.events)
+        assert books.check()[ids.account_id(BOOK, "purse")] == (100, captured)
 
     # A history that is not the one the desk knew.
 
