@@ -27,6 +27,7 @@ from domain.events import (
     HoldPlaced,
     HoldVoided,
     Metadata,
+    recorded,
 )
 from domain.ledger import Draft, Ledger
 from domain.posting import Posting, Side
@@ -190,6 +191,8 @@ class Scribe:
 
     def _commit(self, events: list[tuple[UUID, int, Event, Metadata]]) -> None:
         with self._store.writing() as writing:
+            for raw in writing.events_after(self._ledger.applied):  # What another one wrote.
+                self._ledger.apply(recorded(raw))
             draft = Draft(self._ledger, writing.head.next_at)
             for stream, version, event, metadata in events:
                 draft.append([(stream, version, event)], metadata)

@@ -93,7 +93,7 @@ def _take_place(connection: Connection[Any], applier: Applier, build: Build) -> 
     """Whether the build is live now: not as long as others read, or when the live one is far ahead again."""
     try:
         with connection.transaction():
-            builds.hold_all(connection)
+            builds.hold(connection)
             if builds.is_behind(connection, build):
                 applier.apply_within(connection)
                 if builds.is_behind(connection, build):

@@ -5,6 +5,7 @@ dropped, the new ones moved into the read models' schema under the same names, a
 reader meets the old ones or the new ones, whole.
 """
 
+import random
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
@@ -168,15 +169,15 @@ def create_tables(connection: Connection[Any], projection: Projection, schema: s
         connection.execute("SELECT set_config('search_path', %s, true)", row)
 
 
-def hold_all(connection: Connection[Any]) -> None:
-    """Wait, not long, until nobody reads or writes read models, and let nobody begin until the db transaction ends.
+def hold(connection: Connection[Any]) -> None:
+    """Wait, not long, until nobody applies events or reads for long; nobody begins until the db transaction ends.
 
     Raises:
         psycopg.errors.LockNotAvailable: Somebody is at it for longer; the next try may do.
     """
     connection.execute(f"SET LOCAL lock_timeout = {LOCK_MS}".encode())
-    # Everyone has this one open, and so nobody is between the old tables and the new position, or the reverse.
-    connection.execute("LOCK TABLE daybook_read.tracking IN ACCESS EXCLUSIVE MODE")
+    # Single statements go on: they see the tables and the position of one moment, the one when they have all they ask.
+    connection.execute("LOCK TABLE daybook_read.tracking IN EXCLUSIVE MODE")
 
 
 def is_behind(connection: Connection[Any], build: Build) -> bool:
@@ -195,15 +196,16 @@ def take_place(connection: Connection[Any], build: Build) -> None:
     """Make the build live, in the place of the one that is.
 
     Raises:
-        psycopg.errors.LockNotAvailable: As `hold_all`.
+        psycopg.errors.LockNotAvailable: As `hold`, or somebody reads the old tables.
         psycopg.errors.DependentObjectsStillExist: Something that is not ours hangs on the old tables.
     """
     with connection.transaction():
-        hold_all(connection)
         old = find(connection, build.name, live=True)
         grants = _grants(connection, build.tables)
         if old is not None:
-            for table in old.tables:
+            hold(connection)
+            # Readers take several tables in orders of their own: in one of ours nobody waits for us, and we for nobody.
+            for table in random.sample(old.tables, len(old.tables)):
                 connection.execute(SQL("DROP TABLE IF EXISTS {}").format(Identifier(READ_SCHEMA, table)))
             connection.execute("DELETE FROM daybook_read.tracking WHERE application_name = %s", (old.tracked_as,))
             connection.execute("DELETE FROM daybook_read.builds WHERE id = %s", (old.id,))

@@ -71,7 +71,7 @@ def digests(
 ) -> list[Model]:
     """Every read model of the schema, with the position it is as of."""
     tracking = Identifier(schema, TRACKING)
-    connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(tracking))  # No build changes places now.
+    connection.execute(sql.SQL("LOCK TABLE {} IN ROW SHARE MODE").format(tracking))  # No build changes places now.
     query = sql.SQL("SELECT application_name, notification_id FROM {}").format(tracking)
     reached: dict[str, int] = dict(connection.execute(query).fetchall())
     return [

@@ -79,11 +79,11 @@ class PostgresLog:
             self._connection.isolation_level = IsolationLevel.REPEATABLE_READ
             self._connection.read_only = True
             set_json_loads(msgspec.json.decode, self._connection)
-            tracking = "has_table_privilege(to_regclass('daybook_read.tracking'), 'SELECT')"
+            tracking = "has_table_privilege(to_regclass('daybook_read.tracking'), 'UPDATE')"
             readable = self._connection.execute(f"SELECT {tracking}".encode()).fetchone()
             opening.enter_context(self._connection.transaction())
             if readable == (True,):  # Before the view of the data is taken, so that no build changes places in it.
-                self._connection.execute("LOCK TABLE daybook_read.tracking IN ACCESS SHARE MODE")
+                self._connection.execute("LOCK TABLE daybook_read.tracking IN ROW SHARE MODE")
             self._open = opening.pop_all()
         return self
 

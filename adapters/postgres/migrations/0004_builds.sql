@@ -3,7 +3,7 @@
 DROP TABLE IF EXISTS daybook_read.books, daybook_read.accounts, daybook_read.balances, daybook_read.limits,
     daybook_read.entries, daybook_read.holds, daybook_read.audit_trail;
 DELETE FROM daybook_read.tracking;
-COMMENT ON TABLE daybook_read.tracking IS 'Whoever reads several statements of one snapshot locks this in ACCESS SHARE first: then no build changes places meanwhile.';
+COMMENT ON TABLE daybook_read.tracking IS 'Whoever reads several statements of one snapshot locks this in ROW SHARE first: then no build changes places meanwhile.';
 
 -- A build that is not live yet has its tables in the schema daybook_build_<id>, and is tracked as <name>.v<version>#<id>.
 CREATE TABLE daybook_read.builds (
