@@ -135,7 +135,8 @@ def _account(row: dict[str, Any]) -> dict[str, Any]:
     """What does not change of an account, and its status now."""
     return {
         "id": ids.show(ids.ACCOUNT, UUID(row["account_id"])),
-        **{name: row[name] for name in ("code", "type", "currency", "title", "status")},
+        **{name: row[name] for name in ("code", "type", "currency", "status")},
+        "title": row["title"] or "",
         "metadata": row["metadata"] or {},
     }
 
