@@ -20,6 +20,7 @@ from domain.account import Account
 from domain.events import (
     AccountClosed,
     AccountFrozen,
+    AccountLimitsChanged,
     AccountOpened,
     AccountUnfrozen,
     BookOpened,
@@ -34,7 +35,9 @@ from domain.posting import ZERO, Side, Totals
 from replay.point_in_time import Moment, PositionBeyondLog, moment
 from replay.point_in_time import replay as replay_log
 
-_OF_ACCOUNTS = [cls.name for cls in (AccountOpened, AccountFrozen, AccountUnfrozen, AccountClosed)]
+_OF_ACCOUNTS = [
+    cls.name for cls in (AccountOpened, AccountLimitsChanged, AccountFrozen, AccountUnfrozen, AccountClosed)
+]
 
 
 def _day(text: str) -> date:
@@ -87,6 +90,12 @@ class Line(Struct, frozen=True):
         """Debit positive, in minor units."""
         return self.totals.debits - self.totals.credits
 
+    @property
+    def available(self) -> int:
+        """What holds have left of it; debit positive, in minor units."""
+        available = account_rules.balance(self.account.type, self.totals).available
+        return available if self.account.type.normal_side is Side.DEBIT else -available
+
 
 def accounts(
     database_url: DatabaseUrl = None, home: Home = None, book: BookName = "main", as_json: AsJson = False
@@ -125,7 +134,8 @@ def balance(
 
     --at and --position ask what was known then; --before asks for entries
     with a value date before a day. Both together ask for the one as known at
-    the other. The numbers come from the postings, so they are current.
+    the other. The numbers come from the postings, so they are current. What
+    holds leave of a balance is shown as available, where that differs.
 
     Examples:
 
@@ -316,8 +326,10 @@ def _show_balances(
             ),
         )
     else:
-        rows = [_row(line) for line in lines] + _total_rows(lines)
-        columns = ("code", "type", "currency", "debits ", "credits ", "balance ")
+        rows = [(*_row(line), _available(line)) for line in lines] + [(*row, "") for row in _total_rows(lines)]
+        columns = ["code", "type", "currency", "debits ", "credits ", "balance ", "available "]
+        if not any(line.available != line.net for line in lines):
+            columns, rows = columns[:-1], [row[:-1] for row in rows]
         showing.table(f"Balances of {book}", columns, rows, note=f"debit positive; as of {_words(then)}")
 
 
@@ -325,6 +337,11 @@ def _row(line: Line) -> tuple[str, ...]:
     account, totals = line.account, line.totals
     numbers = (showing.amount(minor, account.currency) for minor in (totals.debits, totals.credits, line.net))
     return (account.code, account.type.value, account.currency, *numbers)
+
+
+def _available(line: Line) -> str:
+    """Shown where it differs."""
+    return showing.amount(line.available, line.account.currency) if line.available != line.net else ""
 
 
 def _total_rows(lines: list[Line]) -> list[tuple[str, ...]]:
@@ -362,8 +379,11 @@ def _line_json(line: Line) -> dict[str, Any]:
         "type": account.type.value,
         "currency": account.currency,
         "balance": showing.decimal(line.net, account.currency),
+        "available": showing.decimal(line.available, account.currency),
         "debits_minor": line.totals.debits,
         "credits_minor": line.totals.credits,
+        "pending_debits_minor": line.totals.pending_debits,
+        "pending_credits_minor": line.totals.pending_credits,
     }
 
 
@@ -418,6 +438,8 @@ def _entry_json(log: PostgresLog, stream: UUID) -> dict[str, Any]:
         "actor": first.metadata.actor,
         "reverses": ids.show(ids.ENTRY, posted.reverses) if posted.reverses is not None else None,
         "reversed_by": ids.show(ids.ENTRY, reversals[0]) if reversals else None,
+        "captures": ids.show(ids.HOLD, posted.captures) if posted.captures is not None else None,
+        "recipe": posted.recipe,
         "postings": [
             {
                 "account": codes[posting.account_id],
@@ -437,7 +459,9 @@ def _code(log: PostgresLog, account_id: UUID) -> str:
 
 
 def _show_entry(shown: dict[str, Any]) -> None:
-    links = [f"{word.replace('_', ' ')} {shown[word]}" for word in ("reverses", "reversed_by") if shown[word]]
+    links = [
+        f"{word.replace('_', ' ')} {shown[word]}" for word in ("reverses", "reversed_by", "captures") if shown[word]
+    ]
     title = "  ".join(
         part for part in (shown["id"], shown["value_date"], shown["reference"], shown["description"]) if part
     )

@@ -1,5 +1,6 @@
 """Every no over HTTP: its status, its code, and what it tells."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +9,7 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
+from adapters.expiry import Expiry
 from adapters.web.errors import STATUS
 from commands.api import book as book_api
 from commands.api.asking import instant
@@ -31,6 +33,16 @@ def api(database: str) -> Iterator[Caller]:
         yield caller
 
 
+@pytest.fixture
+def no_expiry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Holds whose time has come are not ended, so that what is refused until they are can be."""
+
+    async def run(self: Expiry) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Expiry, "run", run)
+
+
 def problem_of(response: httpx2.Response) -> dict[str, Any]:
     """The problem, once its fixed members are checked and taken away."""
     assert response.headers["content-type"] == "application/problem+json"
@@ -42,6 +54,7 @@ def problem_of(response: httpx2.Response) -> dict[str, Any]:
     return problem
 
 
+@pytest.mark.usefixtures("no_expiry")
 def test_every_refusal(api: Caller) -> None:
     """
     Each business refusal has its status and tells what it is about, ids with their kind, amounts in minor units.
