@@ -20,6 +20,7 @@ import uvicorn
 from adapters.observe import logs
 from adapters.web.app import create_app
 from adapters.web.serve import config
+from tests.documented import must_be_documented
 
 TOP = Path(__file__).parents[1]
 
@@ -47,10 +48,14 @@ def _run(server: uvicorn.Server, listener: socket.socket) -> None:
 
 
 class Caller(httpx2.Client):
-    """A client of one server that names itself and gives every command a key of its own."""
+    """A client of one server that names itself and gives every command a key of its own.
+
+    It holds every answer against the OpenAPI document.
+    """
 
     def __init__(self, base_url: str) -> None:
-        super().__init__(base_url=base_url, headers={"Daybook-Actor": "tester"}, timeout=30)
+        hooks = {"response": [must_be_documented]}
+        super().__init__(base_url=base_url, headers={"Daybook-Actor": "tester"}, timeout=30, event_hooks=hooks)
 
     def ask(self, path: str, body: Any = None, *, key: str | None = None, **headers: str) -> httpx2.Response:
         """POST the command; a header is named with `_` for `-`."""

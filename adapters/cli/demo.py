@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.cli import showing
 from adapters.cli.database import database
@@ -17,15 +17,16 @@ from adapters.cli.serving import Host, Port, listening, run, server, url
 from adapters.cli.settings import DatabaseUrl, Home
 from adapters.imports import rows
 from adapters.postgres.log import PostgresLog
-from commands.book import OpenBook
-from commands.command import Command
 from domain import ids
 from domain.posting import ZERO
 from replay.point_in_time import moment, replay
 
 if TYPE_CHECKING:
-    import httpx2
     import uvicorn
+
+    from adapters.client import Call, Client, Refused
+
+T = TypeVar("T")
 
 BOOK = "main"
 MISTAKE = "sale-4"
@@ -65,83 +66,82 @@ class _Tour(threading.Thread):
         self._asked = 0
 
     def run(self) -> None:
-        import httpx2
+        from adapters.client import Client
 
         while not self._server.started:
             if self._server.should_exit:
                 return
             time.sleep(0.02)
         try:
-            with httpx2.Client(base_url=self._base, headers={"Daybook-Actor": "demo"}, timeout=15) as client:
+            with Client(self._base, actor="demo") as client:
                 self._go(client)
         except BaseException as error:
             self.failed = error
             self._server.should_exit = True
 
-    def _go(self, client: "httpx2.Client") -> None:
+    def _go(self, client: "Client") -> None:
+        from adapters.client import calls
+
         out = showing.out()
-        self._ask(client, "/v1/books", OpenBook(code=BOOK, title="A small shop"), "demo:book")
-        for key, command in _commands("accounts"):
-            self._ask(client, "/v1/accounts", command, key)
+        self._ask(client, calls.open_book(BOOK, title="A small shop", key="demo:book"))
+        for key, given in _given("accounts"):
+            self._ask(client, calls.open_account(**given, key=key))
         posted = {}
         refused = None
-        for key, command in _commands("journal"):
-            answer = self._ask(client, "/v1/journal-entries", command, key)
-            if answer.status_code == 201:
-                posted[answer.json()["reference"]] = answer
+        for key, given in _given("journal"):
+            answer = self._ask(client, calls.post_entry(**given, key=key))
+            if isinstance(answer, Exception):
+                refused = (given["description"], answer)
             else:
-                refused = (command, answer)
-        self._reverse(client, posted[MISTAKE].json()["id"])
+                posted[answer.reference] = answer
+        why = "It was entered by mistake"
+        mistake = posted[MISTAKE].id
+        self._ask(client, calls.reverse_entry(mistake, value_date="original", description=why, key="demo:reverse"))
         out.print(f"\n{self._asked} commands sent to {self._base}", end="")
         out.print(
             f"; {self._again} of them had been answered before, and were answered the same again.\n"
             if self._again
             else ".\n"
         )
-        before = int(posted[LOOK_BACK].headers["Daybook-Position"]) - 1
+        before = posted[LOOK_BACK].position - 1
         self._show_balances(client, before)
         if refused is not None:
             out.print(f"\nRefused, as it must be: {_words(*refused)}\n", markup=False)
         self._show_what_next(client, before)
 
-    def _ask(self, client: "httpx2.Client", path: str, command: Command, key: str) -> "httpx2.Response":
-        body = command.model_dump(mode="json", exclude_unset=True)
-        return self._post(client, path, body, key)
+    def _ask(self, client: "Client", call: "Call[T]") -> "T | Refused":
+        from adapters.client import Refused
 
-    def _reverse(self, client: "httpx2.Client", entry_id: str) -> None:
-        body = {"value_date": "original", "description": "It was entered by mistake"}
-        self._post(client, f"/v1/journal-entries/{entry_id}/reverse", body, "demo:reverse")
-
-    def _post(self, client: "httpx2.Client", path: str, body: dict[str, Any], key: str) -> "httpx2.Response":
-        answer = client.post(path, json=body, headers={"Idempotency-Key": key})
         self._asked += 1
-        self._again += answer.headers.get("Idempotency-Replayed") == "true"
-        if answer.status_code not in (201, 409, 422):  # Created; there already; refused.
-            raise Failed(f"{path} answered {answer.status_code}: {answer.text[:300]}")
-        return answer
+        try:
+            answer = client.answer(call)
+        except Refused as refused:
+            self._again += refused.replayed
+            return refused
+        self._again += answer.replayed
+        return answer.value
 
-    def _show_balances(self, client: "httpx2.Client", before: int) -> None:
+    def _show_balances(self, client: "Client", before: int) -> None:
         """The balances as the API has them now, beside those folded from the log's events up to a position."""
-        answer = client.get("/v1/balances", params={"book": BOOK, "limit": 1000})
-        answer.raise_for_status()
+        balances = list(client.list_balances(book=BOOK, limit=1000))
         with PostgresLog(self._dsn) as log:
             then = replay(log, moment(log, position=before))
         sample = {str(row["code"]) for row in _rows("accounts")}
         lines = []
-        for line in answer.json()["data"]:
-            if line["code"] in sample:
-                past = then.totals.get(ids.parse(ids.ACCOUNT, line["account_id"]), ZERO)
-                was = past.debits - past.credits if line["type"] in ("asset", "expense") else past.credits - past.debits
-                now = showing.amount(line["balance"], line["currency"])
-                lines.append((line["code"], line["type"], line["currency"], now, showing.amount(was, line["currency"])))
+        for line in balances:
+            if line.code in sample:
+                past = then.totals.get(ids.parse(ids.ACCOUNT, line.account_id), ZERO)
+                was = past.debits - past.credits if line.type in ("asset", "expense") else past.credits - past.debits
+                now = showing.amount(line.balance, line.currency)
+                lines.append((line.code, line.type, line.currency, now, showing.amount(was, line.currency)))
         showing.table(
             f"Balances of book {BOOK}, each on its normal side",
             ("code", "type", "currency", "now ", f"before {LOOK_BACK} "),
             lines,
-            note=f"now: at position {answer.headers['Daybook-Position']}, over HTTP; before: replayed to {before}",
+            note=f"now: at position {max(line.position for line in balances)}, over HTTP; before: replayed to {before}",
         )
 
-    def _show_what_next(self, client: "httpx2.Client", before: int) -> None:
+    def _show_what_next(self, client: "Client", before: int) -> None:
         bank = ids.show(ids.ACCOUNT, ids.account_id(ids.book_id(BOOK), "assets:bank"))
         daybook = sys.argv[0] if sys.argv[0].endswith("daybook") else "daybook"
         entry = (
@@ -168,22 +168,21 @@ def _rows(name: str) -> Iterator[dict[str, Any]]:
     yield from csv.DictReader(text.splitlines())
 
 
-def _commands(name: str) -> Iterator[tuple[str, Command]]:
-    """The sample's rows as commands, with their fixed keys."""
+def _given(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The sample's rows as the arguments of commands, with their fixed keys."""
     build = partial(rows.account if name == "accounts" else rows.entry, book=BOOK)
     for row in _rows(name):
         key, command = build(row)
-        yield f"demo:{key}", command
+        yield f"demo:{key}", command.model_dump(mode="json", exclude_unset=True)
 
 
-def _words(command: Command, answer: "httpx2.Response") -> str:
-    """A command that was refused, and what was said."""
-    problem = answer.json()
-    asked = command.model_dump(mode="json")
+def _words(asked: str, refused: "Refused") -> str:
+    """What was refused, and what was said."""
+    problem = refused.problem
     figures = ", ".join(
         f"{name} {showing.amount(problem[name], problem['currency'])} {problem['currency']}"
         for name in ("requested", "available")
         if name in problem
     )
     said = f"{problem['title']} ({figures})" if figures else problem["title"]
-    return f"{asked['description']!r} -> {answer.status_code} {problem['code']}: {said}"
+    return f"{asked!r} -> {refused.status} {refused.code}: {said}"

@@ -102,6 +102,7 @@ class Attempts(Generic[T]):
         if self.key is not None and problem.code in _UNDECIDED:
             self._maybe_applied = True
             return self._again(str(problem), now, headers, problem)
+        problem.replayed = _replayed(headers)
         raise problem
 
     def failed(self, why: str, now: float, *, sent: bool) -> float:
@@ -125,7 +126,7 @@ class Attempts(Generic[T]):
             value,
             self.key,
             None if position is None else int(position),
-            headers.get("idempotency-replayed") == "true",
+            _replayed(headers),
             headers.get("daybook-dry-run") == "true",
             headers.get("request-id", ""),
         )
@@ -149,6 +150,10 @@ class Attempts(Generic[T]):
             assert self.key is not None
             raise OutcomeUnknown(f"after {self._made} attempts it is not known what came of it: {why}", key=self.key)
         raise otherwise
+
+
+def _replayed(headers: Mapping[str, str]) -> bool:
+    return headers.get("idempotency-replayed") == "true"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

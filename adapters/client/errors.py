@@ -21,6 +21,8 @@ class ProblemError(DaybookError):
         super().__init__(problem["title"])
         self.problem = problem
         self.key = key
+        self.replayed = False
+        """Whether it is the first answer, given again."""
         self.code: str = problem["code"]
         self.status: int = problem["status"]
         self.title: str = problem["title"]

@@ -169,8 +169,9 @@ def test_a_refusal_has_its_fields(daybook: Client) -> None:
     assert (refused.value.fields["requested"], refused.value.fields["available"]) == (5, 0)
     assert refused.value.transient
     assert refused.value.key == "too-much"
-    with pytest.raises(Refused, match="insufficient_funds"):
+    with pytest.raises(Refused, match="insufficient_funds") as again:
         daybook.post_entry("shop", [debit("sales", 5, "EUR"), credit("bank", 5, "EUR")], key="too-much")
+    assert (refused.value.replayed, again.value.replayed) == (False, True)
 
 
 def test_other_noes(daybook: Client) -> None:
