@@ -217,7 +217,7 @@ def _of_model(operation: Operation) -> Iterator[Schema]:
             "in": "path" if name in inside else "query",
             "schema": _said(described, definitions),
         }
-        if name in inside:
+        if name in inside or field in schema.get("required", []):
             shown["required"] = True
         if examples := _examples_of(operation, name):
             shown["examples"] = examples
