@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 from commands.account import BookName
 from commands.command import (
@@ -36,6 +36,13 @@ POSTINGS_MAX = 1000
 """Postings of one entry."""
 
 _SHARE = re.compile(r"(\d{1,9})/([1-9]\d{0,8})|(\d{1,3}(?:\.\d{1,9})?)%", re.ASCII)
+_SHARE_SHOWN = WithJsonSchema(
+    {
+        "type": "string",
+        "maxLength": 20,
+        "pattern": r"^([0-9]{1,9}/[1-9][0-9]{0,8}|[0-9]{1,3}(\.[0-9]{1,9})?%)$",
+    }
+)
 
 
 class _Part(BaseModel):
@@ -90,7 +97,7 @@ class DestinationAsked(_OnAccount):
     """What receives: a fixed `amount` in minor units, a `share` of the whole, or, with neither, what remains."""
 
     amount: Amount | None = None
-    share: Annotated[str, StringConstraints(max_length=20), AfterValidator(_share)] | None = None
+    share: Annotated[str, StringConstraints(max_length=20), AfterValidator(_share), _SHARE_SHOWN] | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
