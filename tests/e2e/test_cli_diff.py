@@ -16,14 +16,21 @@ from commands.hold import CaptureHold, PlaceHold
 from tests.e2e.test_cli import Daybook
 from tests.serving import head
 from tests.stored import ids_of, write_everything
-from tests.support import asked, started
+from tests.support import asked, entry, started
 
 
 @pytest.fixture
 def daybook(tmp_path: Path, database: str) -> Daybook:
     """Of a log with something of everything; see `tests.stored`."""
     asyncio.run(write_everything(PostgresEventStore(database)))
+    asyncio.run(post_twice(database))
     return Daybook(tmp_path, DATABASE_URL=database)
+
+
+async def post_twice(dsn: str) -> None:
+    """One entry with two postings to one account."""
+    async with started(PostgresEventStore(dsn)) as desk:
+        await desk.submit(asked(entry("cash | 30 |\ncash | 12 |\nsales | | 42"), "twice"))
 
 
 async def hold_and_capture(dsn: str) -> None:
@@ -88,6 +95,7 @@ def test_what_did_it(daybook: Daybook, database: str) -> None:
     assert [(event["event"], event["change"]) for event in cash["events"]] == [
         ("journal_entry.posted.v1", "-1.00"),
         ("journal_entry.posted.v1", "0.01"),
+        ("journal_entry.posted.v1", "0.42"),
     ]
     assert cash["events"][0]["id"].startswith("je_")
     assert [event["id"] for event in cash["events"]] == [event["id"] for event in found["sales"]["events"]]

@@ -186,6 +186,21 @@ def test_a_store_with_other_events(tmp_path: Path, written: str) -> None:
     assert rows(written) == before
 
 
+def test_a_store_with_as_many_other_events(tmp_path: Path, other: str) -> None:
+    """
+    A store at the very position where the file ends is the same one only if the seals there are.
+    """
+    twin = ticking()
+    asyncio.run(write_everything(twin))
+    asyncio.run(write_everything(PostgresEventStore(other)))
+    (tmp_path / "twin.jsonl").write_bytes(b"".join(lines(MemoryStored(twin))))
+    assert head(other) == len(twin.events)
+
+    ran = Daybook(tmp_path, DATABASE_URL=other)("import", "--events", "twin.jsonl")
+
+    assert (ran.code, "the store holds other events" in ran.err) == (2, True), ran
+
+
 def test_killed(tmp_path: Path, other: str) -> None:
     """
     kill -9 in the middle of an import leaves whole commits, and the same command makes the rest of it.
