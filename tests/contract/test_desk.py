@@ -604,6 +604,7 @@ class DeskContract:
                     ]
                     assert words.count("done") == 1 or (soon is not None and words.count("done") == 0), words
                     while "done" not in words:  # All came too late, but for the expiry, which came too early.
+                        await asyncio.sleep(0.01)
                         words = [said(await other.submit(asked(ExpireHold(hold_id=held.hold.id))))]
 
         asyncio.run(scenario())
