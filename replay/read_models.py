@@ -350,7 +350,7 @@ def read_models(stored: Stored, derived: Derived, head: int, findings: Findings)
     for projection, kind in kinds:
         reached = tracked.get(projection)
         model = kind(stored, derived, min(reached or 0, head), findings)
-        if reached is None:
+        if reached is None or reached == 0 < head:
             model.tally.leave(f"the projection {projection} never ran here")
         elif reached > head:
             model.tally.problem(
