@@ -98,14 +98,20 @@ def _told(refusal: Refusal) -> dict[str, Any]:
 
 
 def problem_of(state: dict[str, Any], error: Exception, outcome: Outcome | None) -> dict[str, Any]:
-    """The body of the problem that a command of a batch would be answered with by itself."""
+    """The body of the problem that a command of a batch would be answered with by itself.
+
+    Args:
+        outcome: The command's own if it was refused, else the batch's.
+    """
     if isinstance(error, Refusal):
         response = problem(
             dict(state), STATUS[type(error)], error.code, _title(type(error)), **_members(error, outcome)
         )
     else:
         handler = exception_handlers.get(type(error))
-        response = handler.answer(dict(state), error) if isinstance(handler, _Other) else internal(dict(state))
+        first = outcome.recorded[0].metadata.request_id if outcome is not None else state["request_id"]
+        as_first = {**state, "request_id": first}
+        response = handler.answer(as_first, error) if isinstance(handler, _Other) else internal(as_first)
     body: dict[str, Any] = orjson.loads(response.body)
     return body
 

@@ -46,26 +46,25 @@ async def post_batch(request: Request) -> Response:
     """The commands' answers in order, each with the status it would have by itself."""
     batch = understood(request, PostBatch)
     outcome = await put(request, batch)
-    first = outcome.recorded[0].position
     answers = [
-        _answered(request, type(item.arguments), answer, first)
+        _answered(request, type(item.arguments), answer, outcome)
         for item, answer in zip(batch.commands, outcome.items, strict=True)
     ]
     return changed({"object": "batch", "mode": batch.mode, "position": outcome.position, "answers": answers})
 
 
-def _answered(request: Request, model: type[Command], answer: Answer, batch: int) -> dict[str, Any]:
-    """`replayed` says that the answer was there before the batch, which is at the position `batch`."""
+def _answered(request: Request, model: type[Command], answer: Answer, batch: Outcome) -> dict[str, Any]:
+    """`replayed` says that the answer was there before the batch was."""
     if isinstance(answer, Exception):
-        return {**_problem(request, answer, None), "replayed": False}
-    replayed = answer.position < batch
+        return {**_problem(request, answer, batch), "replayed": False}
+    replayed = answer.position < batch.recorded[0].position
     if answer.refusal is not None:
         return {**_problem(request, answer.refusal, answer), "replayed": replayed}
     status, resource = ANSWERS[model]
     return {"status": status, "body": resource(answer), "replayed": replayed}
 
 
-def _problem(request: Request, error: Exception, outcome: Outcome | None) -> dict[str, Any]:
+def _problem(request: Request, error: Exception, outcome: Outcome) -> dict[str, Any]:
     """The problem that this would be answered with by itself, as the composition root has it."""
     body: dict[str, Any] = request.state.problem_of(request.scope["state"], error, outcome)
     return {"status": body["status"], "body": body}
