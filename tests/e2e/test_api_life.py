@@ -313,19 +313,26 @@ def test_ready(database: str) -> None:
     body = ready.json()
     assert ready.status_code == 200
     assert ready.headers["content-type"] == "application/json"
-    assert body.pop("projectors") == [
+    projectors = body.pop("projectors")
+    assert all(projector.pop("events_per_second") >= 0 for projector in projectors)
+    assert projectors == [
         {
             "name": name,
             "running": True,
+            "state": "following",
             "position": 1,
             "head": 1,
             "lag_events": 0,
             "lag_seconds": 0.0,
+            "restarts": 0,
+            "parked_at": None,
+            "building_at": None,
             "error": None,
         }
-        for name in ("accounts", "journal", "audit_trail")
+        for name in ("accounts", "journal", "holds", "audit_trail")
     ]
     assert body == {
+        "parked": [],
         "status": "ready",
         "desk": {"alive": True, "queued": 0},
         "database": {"reachable": True, "position": 1},
