@@ -17,6 +17,8 @@ CREATE TABLE entries (
 CREATE UNIQUE INDEX entries_book ON entries (book_id, position);
 CREATE INDEX entries_reference ON entries (reference) WHERE reference IS NOT NULL;
 CREATE INDEX entries_metadata ON entries USING gin (metadata jsonb_path_ops) WHERE metadata IS NOT NULL;
+CREATE INDEX entries_actor ON entries (actor, position);
+CREATE INDEX entries_value_date ON entries USING brin (value_date) WITH (pages_per_range = 32, autosummarize = on);
 CREATE INDEX entries_reversals ON entries (book_id, position) WHERE reverses IS NOT NULL;
 CREATE INDEX entries_captures ON entries (book_id, position) WHERE captures IS NOT NULL;
 COMMENT ON COLUMN entries.postings IS 'Array of {account_id, side, amount, currency}, in the entry''s order; minor units.';

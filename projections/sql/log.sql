@@ -27,6 +27,7 @@ WITH t AS (
       AND (%(actor)s::text IS NULL OR actor = %(actor)s)
       AND (%(event)s::text IS NULL OR event = %(event)s)
       AND (%(kind)s::text IS NULL OR event ^@ (%(kind)s || '.'))
+      AND (%(kind)s::text IS NULL OR %(kind)s = 'journal_entry' OR event <> 'journal_entry.posted.v1')
       AND (%(account)s::uuid IS NULL OR position = ANY (ARRAY(
           SELECT position FROM daybook.events WHERE stream = %(account)s
           UNION ALL

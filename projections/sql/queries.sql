@@ -436,6 +436,7 @@ WITH t AS (
       AND (%(command)s::text IS NULL OR command = %(command)s)
       AND (%(event)s::text IS NULL OR event = %(event)s)
       AND (%(kind)s::text IS NULL OR event ^@ (%(kind)s || '.'))
+      AND (%(kind)s::text IS NULL OR %(kind)s = 'journal_entry' OR event <> 'journal_entry.posted.v1')
       AND (%(request_id)s::text IS NULL OR request_id = %(request_id)s)
       AND (%(correlation_id)s::text IS NULL OR correlation_id = %(correlation_id)s)
       AND (%(idempotency_key)s::text IS NULL OR idempotency_key = %(idempotency_key)s)

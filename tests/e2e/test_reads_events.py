@@ -104,10 +104,12 @@ def test_a_stream_goes_on_as_events_are_written(api: Caller) -> None:
         assert follower.response is not None and follower.response.headers["content-type"].startswith("text/event-str")
 
 
-def test_filters_leave_no_gap(api: Caller) -> None:
+def test_filters_leave_no_gap(api: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Exactly the events that the filters let through, in order, though most of the log is passed over.
     """
+    monkeypatch.setattr(events, "WIDTH", 4)
+    monkeypatch.setattr(events, "AT_ONCE", 3)
     cash = api.get("/v1/accounts", params={"code": "cash"}).json()["data"][0]["id"]
     api.account("other")
     of_cash = Follower(base(api), account=cash)
