@@ -11,7 +11,7 @@ import pytest
 from adapters.web.intake import BODY_MAX
 from domain.money import AMOUNT_MAX
 from tests.conftest import Server, database_on
-from tests.serving import TOP, Caller, head, serving, transfer
+from tests.serving import TOP, Caller, head, hold, serving, transfer
 
 
 class Target(NamedTuple):
@@ -69,10 +69,50 @@ def raw(amount: str) -> bytes:
 
 POSTING = transfer("a", "b", 1)["postings"][0]
 ENTRIES, ACCOUNTS, BOOKS = "/v1/journal-entries", "/v1/accounts", "/v1/books"
+HOLDS, BATCHES = "/v1/holds", "/v1/batches"
+LIMITS = "/v1/accounts/acc_00000000000000000000000000/limits"
+CAPTURE, INCREASE, VOID, EXPIRE = (
+    f"/v1/holds/hold_00000000000000000000000000/{what}" for what in ("capture", "increase", "void", "expire")
+)
 
 
 def account(**changed: Any) -> bytes:
     return json.dumps({"book": "main", "code": "x", "type": "asset", "currency": "EUR", **changed}).encode()
+
+
+def holding(**changed: Any) -> bytes:
+    return json.dumps({**hold("a", "b", 1), **changed}).encode()
+
+
+def limits(**changed: Any) -> bytes:
+    return json.dumps({"overdraft_limit": 0, **changed}).encode()
+
+
+def batch(*commands: Any, **changed: Any) -> bytes:
+    return json.dumps({"book": "main", "mode": "atomic", "commands": commands, **changed}).encode()
+
+
+def item(command: str = "post_entry", arguments: Any = None, **changed: Any) -> dict[str, Any]:
+    return {"command": command, "arguments": transfer("a", "b", 1) if arguments is None else arguments, **changed}
+
+
+def split(**changed: Any) -> bytes:
+    """An entry given as a recipe."""
+    given = {"amount": 1, "currency": "EUR", "sources": [{"account": "a"}], "destinations": [{"account": "b"}]}
+    return json.dumps({"book": "main", "split": {**given, **changed}}).encode()
+
+
+def traded(**changed: Any) -> bytes:
+    """An entry across currencies."""
+    sides = {"account": "a", "position_account": "b"}
+    given = {"source": sides, "destination": sides, "amount": 1, "rate": "1.5", "rate_source": "x"}
+    return json.dumps({"book": "main", "exchange": {**given, **changed}}).encode()
+
+
+def within(body: bytes, value: str, text: str) -> bytes:
+    """The body with what is written there, which no JSON writer would write, for the value."""
+    assert body.count(json.dumps(value).encode()) == 1
+    return body.replace(json.dumps(value).encode(), text.encode())
 
 
 BODIES: list[tuple[str, bytes, str]] = [
@@ -176,6 +216,106 @@ BODIES: list[tuple[str, bytes, str]] = [
         b'{"value_date": "1996-01-01"}',
         "/value_date literal_error",
     ),
+    # Holds.
+    (HOLDS, within(holding(amount="@"), "@", "1.5"), "json_float"),
+    (HOLDS, within(holding(amount="@"), "@", "NaN"), "json_not_a_number"),
+    (HOLDS, within(holding(amount="@"), "@", "9" * 5000), "json_number_too_large"),
+    (HOLDS, holding(amount=0), "/amount greater_than_equal"),
+    (HOLDS, holding(amount=-1), "/amount greater_than_equal"),
+    (HOLDS, holding(amount=AMOUNT_MAX + 1), "/amount less_than_equal"),
+    (HOLDS, holding(amount="1"), "/amount int_type"),
+    (HOLDS, holding(amount=True), "/amount int_type"),
+    (HOLDS, holding(account=None), "/account string_type"),
+    (HOLDS, holding(destination={"$gt": ""}), "/destination string_type"),
+    (HOLDS, holding(destination="b'; DROP TABLE daybook.events; --"), "/destination string_pattern_mismatch"),
+    (HOLDS, holding(expires_at=0), "/expires_at value_error"),
+    (HOLDS, holding(expires_at=4102444800), "/expires_at value_error"),
+    (HOLDS, holding(expires_at="tomorrow"), "/expires_at value_error"),
+    (HOLDS, holding(expires_at="2999-01-01"), "/expires_at value_error"),
+    (HOLDS, holding(expires_at="2999-01-01T00:00:00"), "/expires_at value_error"),
+    (HOLDS, holding(expires_at="2999-02-30T00:00:00Z"), "/expires_at datetime_from_date_parsing"),
+    (HOLDS, holding(expires_at="9999-12-31T23:59:59-14:00"), "/expires_at value_error"),
+    (HOLDS, holding(status="held"), "/status extra_forbidden"),
+    (HOLDS, holding(hold_id="hold_00000000000000000000000000"), "/hold_id extra_forbidden"),
+    (HOLDS, holding(reference="a\0b"), "/reference value_error"),
+    (HOLDS, holding().replace(b'"amount"', b'"amount": 5, "amount"'), "json_duplicate_key"),
+    (HOLDS, within(holding(metadata="@"), "@", "[" * 50_000), "json_too_deep"),
+    (CAPTURE, b'{"amount": 0.5}', "json_float"),
+    (CAPTURE, b'{"amount": 0}', "/amount greater_than_equal"),
+    (CAPTURE, b'{"amount": "1"}', "/amount int_type"),
+    (CAPTURE, b'{"final": 1}', "/final bool_type"),
+    (CAPTURE, b'{"final": "yes"}', "/final bool_type"),
+    (CAPTURE, b'{"hold_id": "hold_00000000000000000000000000"}', "/hold_id extra_forbidden"),
+    (CAPTURE, b'{"final": true, "final": false}', "json_duplicate_key"),
+    (INCREASE, b"{}", "/amount missing"),
+    (INCREASE, b'{"amount": -1}', "/amount greater_than_equal"),
+    (INCREASE, b'{"amount": 1e2}', "json_float"),
+    (INCREASE, b'{"amount": 1, "currency": "EUR"}', "/currency extra_forbidden"),
+    (VOID, b'{"reason": ["x"]}', "/reason string_type"),
+    (VOID, b'{"amount": 1}', "/amount extra_forbidden"),
+    (EXPIRE, b'{"now": "2999-01-01T00:00:00Z"}', "/now extra_forbidden"),
+    # Limits.
+    (LIMITS, b"{}", "/overdraft_limit missing"),
+    (LIMITS, limits(overdraft_limit=-1), "/overdraft_limit greater_than_equal"),
+    (LIMITS, limits(overdraft_limit="0"), "/overdraft_limit int_type"),
+    (LIMITS, limits(floor=False), "/floor int_type"),
+    (LIMITS, limits(ceiling=-AMOUNT_MAX - 1), "/ceiling greater_than_equal"),
+    (LIMITS, within(limits(ceiling="@"), "@", "Infinity"), "json_not_a_number"),
+    (LIMITS, within(limits(ceiling="@"), "@", "1.0"), "json_float"),
+    (LIMITS, limits(effective_at=1), "/effective_at value_error"),
+    (LIMITS, limits(effective_at="2999-01-01T25:00:00Z"), "/effective_at datetime_from_date_parsing"),
+    (LIMITS, limits(account_id="acc_00000000000000000000000000"), "/account_id extra_forbidden"),
+    (LIMITS, limits(available=5), "/available extra_forbidden"),
+    # Batches.
+    (BATCHES, batch(), "/commands too_short"),
+    (BATCHES, batch(commands={}), "/commands tuple_type"),
+    (BATCHES, batch(commands=None), "/commands tuple_type"),
+    (BATCHES, batch(item(), mode="some"), "/mode literal_error"),
+    (BATCHES, batch(item(), dry_run=True), "/dry_run extra_forbidden"),
+    (BATCHES, batch(None), "/commands/0 model_attributes_type"),
+    (BATCHES, batch({}), "/commands/0 union_tag_not_found"),
+    (BATCHES, batch(item("drop_table")), "/commands/0 union_tag_invalid"),
+    (
+        BATCHES,
+        batch(item("post_batch", {"book": "main", "mode": "atomic", "commands": []})),
+        "/commands/0 union_tag_invalid",
+    ),
+    (BATCHES, batch(item(arguments=[])), "/commands/0/arguments model_type"),
+    (BATCHES, batch(item(arguments={"book": "main"})), "/commands/0/arguments value_error"),
+    (BATCHES, batch(item(actor="root")), "/commands/0/actor extra_forbidden"),
+    (BATCHES, batch(item(idempotency_key="")), "/commands/0/idempotency_key string_pattern_mismatch"),
+    (BATCHES, batch(item(idempotency_key="k\n")), "/commands/0/idempotency_key string_pattern_mismatch"),
+    (BATCHES, batch(item(idempotency_key=7)), "/commands/0/idempotency_key string_type"),
+    (BATCHES, batch(item(idempotency_key="k"), item(idempotency_key="k")), " value_error"),
+    (BATCHES, batch(item(), item("place_hold", hold("a", "b", -1))), "/commands/1/arguments/amount greater_than_equal"),
+    (BATCHES, batch(item("place_hold", hold("a", "b", 1, x=1))), "/commands/0/arguments/x extra_forbidden"),
+    (BATCHES, within(batch(item("place_hold", {**hold("a", "b", 1), "amount": "@"})), "@", "1.0"), "json_float"),
+    (BATCHES, batch(item()).replace(b'"arguments"', b'"arguments": {}, "arguments"'), "json_duplicate_key"),
+    (BATCHES, within(batch("@"), "@", "[" * 40 + "]" * 40), "json_too_deep"),
+    (BATCHES, batch(*[{"command": "open_book", "arguments": {"code": "x"}}] * 10_001), "/commands too_long"),
+    # Recipes.
+    (ENTRIES, split(amount=0), "/split/amount greater_than_equal"),
+    (ENTRIES, split(sources=[]), "/split/sources too_short"),
+    (ENTRIES, split(sources=[{"account": "a", "maximum": -1}]), "/split/sources/0/maximum greater_than_equal"),
+    (ENTRIES, split(destinations=[{"account": "b", "share": "2/1"}]), "/split/destinations/0/share value_error"),
+    (ENTRIES, split(destinations=[{"account": "b", "share": "1/0"}]), "/split/destinations/0/share value_error"),
+    (ENTRIES, split(destinations=[{"account": "b", "share": "1e1%"}]), "/split/destinations/0/share value_error"),
+    (ENTRIES, split(destinations=[{"account": "b", "share": 1}]), "/split/destinations/0/share string_type"),
+    (ENTRIES, split(destinations=[{"account": "b"}] * 2), "/split value_error"),
+    (ENTRIES, traded(rate=1), "/exchange/rate string_type"),
+    (ENTRIES, traded(rate="0"), "/exchange/rate value_error"),
+    (ENTRIES, traded(rate="-1"), "/exchange/rate string_pattern_mismatch"),
+    (ENTRIES, traded(rate="NaN"), "/exchange/rate string_pattern_mismatch"),
+    (ENTRIES, traded(rate="1E5"), "/exchange/rate string_pattern_mismatch"),
+    (ENTRIES, traded(rate="1" * 400), "/exchange/rate string_pattern_mismatch"),
+    (ENTRIES, entry(split=json.loads(split())["split"]), " value_error"),
+    (ENTRIES, entry(postings__0__if_version=-1), "/postings/0/if_version greater_than_equal"),
+    (ENTRIES, entry(postings__0__if_version="1"), "/postings/0/if_version int_type"),
+    (
+        ENTRIES,
+        entry(postings__0__if_available_at_least=AMOUNT_MAX + 1),
+        "/postings/0/if_available_at_least less_than_equal",
+    ),
 ]
 
 
@@ -196,6 +336,114 @@ def test_bodies(target: Target, path: str, body: bytes, code: str) -> None:
     else:
         assert problem["code"] == code
     assert len(response.content) < 1000
+    nothing_is_given_away(response.content)
+
+
+QUERIES: list[tuple[str, str]] = [
+    # Of every read.
+    ("/v1/holds?colour=red", "/colour extra_forbidden"),
+    ("/v1/holds?limit=0", "/limit greater_than_equal"),
+    ("/v1/holds?limit=1001", "/limit less_than_equal"),
+    ("/v1/holds?limit=-1", "/limit value_error"),
+    ("/v1/holds?limit=1.0", "/limit value_error"),
+    ("/v1/holds?limit=1_0", "/limit value_error"),
+    ("/v1/holds?limit=%D9%A1", "/limit value_error"),
+    ("/v1/holds?limit=1&limit=2", "/limit int_type"),
+    ("/v1/holds?limit=" + "9" * 5000, "/limit value_error"),
+    ("/v1/holds?consistency=strong", "/consistency literal_error"),
+    ("/v1/holds?min_position=9223372036854775808", "/min_position less_than_equal"),
+    ("/v1/holds?min_position=NaN", "/min_position value_error"),
+    # Holds.
+    ("/v1/holds?status=HELD", "/status enum"),
+    ("/v1/holds?account=a", "/account value_error"),
+    ("/v1/holds?account=hold_00000000000000000000000000", "/account value_error"),
+    ("/v1/holds?book=book_x", "/book value_error"),
+    ("/v1/holds?starting_after=1", "/starting_after value_error"),
+    # The log.
+    ("/v1/events?kind=payment", "/kind value_error"),
+    ("/v1/events?event=%00", "/event value_error"),
+    ("/v1/events?actor=", "/actor string_too_short"),
+    ("/v1/events?after=1&starting_after=1", " value_error"),
+    ("/v1/events?after=-1", "/after value_error"),
+    ("/v1/events?starting_after=1&ending_before=2", " value_error"),
+    ("/v1/events?format=xml", "/format literal_error"),
+    # Reports.
+    ("/v1/reports/trial-balance", "/book missing"),
+    ("/v1/reports/trial-balance?book=main&at=0", "/at value_error"),
+    ("/v1/reports/trial-balance?book=main&at=2026-01-01T00:00:00Z&position=1", " value_error"),
+    ("/v1/reports/trial-balance?book=main&before=20260101", "/before value_error"),
+    ("/v1/reports/trial-balance?book=main&before=2026-02-30", "/before date_from_datetime_parsing"),
+    ("/v1/reports/roll-up?book=main&depth=-1", "/depth value_error"),
+    ("/v1/reports/roll-up?book=main&depth=99999", "/depth less_than_equal"),
+    ("/v1/reports/roll-up?book=main&by=metadata.", "/by string_pattern_mismatch"),
+    ("/v1/reports/roll-up?book=main&by=type&depth=1", " value_error"),
+    ("/v1/reports/roll-up?book=main&prefix=%00", "/prefix value_error"),
+    ("/v1/reports/balance-sheet?book=main&rates=EUR:1", " value_error"),
+    ("/v1/reports/balance-sheet?book=main&valued_in=EUR&rates=USD:1e400", "/rates value_error"),
+    ("/v1/reports/balance-sheet?book=main&valued_in=EUR&rates=USD:-1", "/rates value_error"),
+    ("/v1/reports/balance-sheet?book=main&valued_in=EUR&rates=USD:NaN", "/rates value_error"),
+    ("/v1/reports/balance-sheet?book=main&valued_in=EUR&rates=USD:1,USD:2", "/rates value_error"),
+    ("/v1/reports/balance-sheet?book=main&valued_in=EUR&rates=EUR:2", " value_error"),
+    ("/v1/reports/income-statement?book=main&valued_in=euro&rates=USD:1", "/valued_in string_pattern_mismatch"),
+]
+
+
+@pytest.mark.parametrize(("asked", "code"), QUERIES, ids=[f"{n}-{code}" for n, (_, code) in enumerate(QUERIES)])
+def test_queries(target: Target, asked: str, code: str) -> None:
+    """
+    A read that asks for what there is none of is refused with the parameter at fault and its code.
+    """
+    response = target.caller.get(asked)
+
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (400, "invalid_request")
+    assert [f"{error['field']} {error['code']}" for error in problem["errors"]] == [code]
+    assert len(response.content) < 1000
+    nothing_is_given_away(response.content)
+
+
+@pytest.mark.parametrize(
+    "dry_run", ["dry_run=1", "dry_run=True", "dry_run=", "dry_run=true&dry_run=true", "dryrun=true", "dry_run=false&x="]
+)
+def test_dry_run_misspelled(target: Target, dry_run: str) -> None:
+    """
+    Who only wants to try a command, and does not quite say so, has not given it.
+    """
+    for path, body in ((ENTRIES, entry()), (HOLDS, holding()), (BATCHES, batch(item())), (LIMITS, limits())):
+        response = target.caller.post(
+            f"{path}?{dry_run}", content=body, headers={"Idempotency-Key": "k", "Content-Type": "application/json"}
+        )
+
+        assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+        nothing_is_given_away(response.content)
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "code"),
+    [
+        ("POST /v1/catalogue/events", 405, "method_not_allowed"),
+        ("DELETE /v1/catalogue/errors", 405, "method_not_allowed"),
+        ("PUT /v1/holds", 405, "method_not_allowed"),
+        ("PATCH /v1/batches", 405, "method_not_allowed"),
+        ("GET /v1/batches", 405, "method_not_allowed"),
+        ("DELETE /v1/events", 405, "method_not_allowed"),
+        ("POST /v1/reports/roll-up", 405, "method_not_allowed"),
+        ("GET /v1/reports/everything", 404, "path_not_found"),
+        ("GET /v1/catalogue/../../etc/passwd", 404, "path_not_found"),
+        ("GET /v1/holds/hold_x", 404, "hold_not_found"),
+        ("GET /v1/holds/acc_00000000000000000000000000", 404, "hold_not_found"),
+        ("GET /v1/holds/%00", 404, "hold_not_found"),
+    ],
+)
+def test_paths(target: Target, line: str, status: int, code: str) -> None:
+    """
+    What is nowhere, or is not done there, is said to be so.
+    """
+    method, path = line.split()
+
+    response = target.caller.request(method, path)
+
+    assert (response.status_code, response.json()["code"]) == (status, code)
     nothing_is_given_away(response.content)
 
 
@@ -382,7 +630,8 @@ def test_the_bodies_are_wrong_by_one_thing(shared: Target) -> None:
     """
     What the hostile bodies are made from is taken when nothing is changed.
     """
-    for path, body in ((ENTRIES, entry()), (ENTRIES, raw("1")), (ACCOUNTS, account())):
+    bodies = [(ENTRIES, entry()), (ENTRIES, raw("1")), (ENTRIES, split()), (HOLDS, holding()), (ACCOUNTS, account())]
+    for path, body in bodies:
         response = shared.caller.post(
             path, content=body, headers={"Idempotency-Key": str(body), "Content-Type": "application/json"}
         )
