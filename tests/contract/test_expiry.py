@@ -253,6 +253,7 @@ def test_a_hold_is_asked_for_once(database: str, monkeypatch: pytest.MonkeyPatch
             one.expiry = Expiry(one.desk, shown, report=lambda *_: None)  # type: ignore[arg-type]
             async with expiring(one):
                 await asyncio.sleep(0.5)
+            assert one.desk.tally.replayed == 0
             return ends(database), len(shown.asked)
 
     found, looks = asyncio.run(run())

@@ -64,7 +64,9 @@ def write_some_history(dsn: str, *, seed: int = 1, commits: int = 40) -> int:
                         live_some_of_a_hold(scribe, chance, debit, credit)
                     if chance.random() < 0.1:
                         scribe.refuse("post_entry", book, "entry_unbalanced")
-        scribe.freeze(chart[books[0]][0])
+        with scribe.one_commit():
+            scribe.freeze(chart[books[0]][0])
+            scribe.limit(chart[books[0]][0], 1, effective_at=NOON)
         return scribe.position
 
 
@@ -73,6 +75,7 @@ def live_some_of_a_hold(scribe: Scribe, chance: random.Random, account: UUID, de
     hold = scribe.hold(account, destination, 100, expires_at=chance.choice([None, NOON]))
     if chance.random() < 0.5:
         scribe.increase(hold, 50)
+        scribe.increase(hold, 7)
     if chance.random() < 0.5:
         scribe.capture(hold, 30)
         scribe.capture(hold, 20)

@@ -222,7 +222,7 @@ def test_the_limits_in_force(till: Till) -> None:
     """
     scribe, world, now = till.world.scribe, till.world, datetime.now(UTC)
     past, hour = now - timedelta(hours=1), timedelta(hours=1)
-    for ceiling, at in ((1, past), (2, past - hour), (3, past), (5, now + 2 * hour), (4, now + hour)):
+    for ceiling, at in ((1, past), (3, past), (2, past - hour), (5, now + 2 * hour), (4, now + hour)):
         scribe.limit(till.cash, ceiling, effective_at=at)
     path = f"/v1/accounts/{acc(till.cash)}"
 

@@ -142,6 +142,17 @@ def test_an_entry_that_no_capture_promised(stored: MemoryStored) -> None:
     assert ("event_contradicts", deposit) in found(verify(stored))
 
 
+def test_an_entry_of_another_amount(stored: MemoryStored) -> None:
+    """
+    The entry that a capture became is of the amount that was captured.
+    """
+    entry = position_of(stored, "hold.captured") + 1
+
+    rewrite(stored, entry, **postings_of(stored, entry, "postings", amount=13))
+
+    assert ("event_contradicts", entry) in found(verify(stored))
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
