@@ -11,8 +11,10 @@ from domain import ids
 from domain.errors import HoldNotFound
 from domain.hold import Status
 from projections import accounts, holds
+from projections.api import csv
 from projections.api.accounts import must_exist
-from projections.api.answering import Answer, answer, listed, one
+from projections.api.answering import Answer, answer, one
+from projections.api.listing import Listing, found, shown
 from projections.api.parameters import EVENTUAL, AccountId, BookName, HoldId, Page, Read, asked
 
 
@@ -32,26 +34,26 @@ class HoldRead(Read):
 
 async def list_holds(request: Request) -> Response:
     page = asked(request, HoldList)
-    wanted = {"book": page.book, "account": page.account, "status": page.status, **page.window}
-    found = await answer(request, "holds", page, wanted, of=[accounts, holds], key="hold_id")
-    if not found.rows:
+    wanted = {"book": page.book, "account": page.account, "status": page.status}
+    first = await found(request, page, LISTING, wanted)
+    if not first.rows:
         await must_exist(request, book=page.book, account=page.account)
         if cursor := page.cursor:
             await _find_hold(request, EVENTUAL, cursor)
-    return listed(page, found, resource)
+    return shown(request, page, LISTING, wanted, first)
 
 
 async def read_hold(request: Request) -> Response:
     read = asked(request, HoldRead)
-    found = await _find_hold(request, read, read.hold)
-    return one(resource(found.rows[0]), found.position)
+    answered = await _find_hold(request, read, read.hold)
+    return one(resource(answered.rows[0]), answered.position)
 
 
 async def _find_hold(request: Request, read: Read, hold_id: UUID) -> Answer:
-    found = await answer(request, "hold", read, {"hold": hold_id}, of=[accounts, holds], key="hold_id")
-    if not found.rows:
+    answered = await answer(request, "hold", read, {"hold": hold_id}, of=[accounts, holds], key="hold_id")
+    if not answered.rows:
         raise HoldNotFound(hold_id)
-    return found
+    return answered
 
 
 def resource(row: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +81,32 @@ def resource(row: dict[str, Any]) -> dict[str, Any]:
         "position": row["changed"],
     }
 
+
+LISTING: Final = Listing(
+    "holds",
+    of=[accounts, holds],
+    cursor="hold_id",
+    resource=resource,
+    columns=(
+        "position",
+        "recorded_at",
+        "id",
+        "book_id",
+        "account_id",
+        "account_code",
+        "destination_id",
+        "destination_code",
+        "status",
+        *(f"{name}{form}" for name in ("amount", "captured", "remaining") for form in ("", csv.DECIMAL)),
+        "currency",
+        "expires_at",
+        "description",
+        "reference",
+        "metadata",
+        "version",
+        "actor",
+    ),
+)
 
 routes: Final = [
     Route("/v1/holds", list_holds, methods=["GET"]),

@@ -327,14 +327,24 @@ def test_csv_holds_what_json_does(world: World, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/books", "/v1/accounts", "/v1/accounts?expand=balance", "/v1/balances", "/v1/audit-trail", "/v1/events"],
+    [
+        "/v1/books",
+        "/v1/accounts",
+        "/v1/accounts?expand=balance",
+        "/v1/balances",
+        "/v1/audit-trail",
+        "/v1/events",
+        "/v1/holds",
+    ],
 )
 def test_every_list_is_also_csv(world: World, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     As many rows as there are things; a limit or a cursor backwards is kept to.
     """
     monkeypatch.setattr(listing, "LIMIT_MAX", 3)
-    Journal(world.scribe)
+    journal = Journal(world.scribe)
+    for amount in (1, 2):
+        world.scribe.hold(journal.cash, journal.owed, amount)
     data = world.get(path, **({} if "?" in path else {"limit": 1000}))["data"]
 
     everything = world.client.get(path, headers={"Accept": "text/csv, application/json;q=0.5"})

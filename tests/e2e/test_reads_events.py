@@ -108,7 +108,7 @@ def test_filters_leave_no_gap(api: Caller, monkeypatch: pytest.MonkeyPatch) -> N
     """
     Exactly the events that the filters let through, in order, though most of the log is passed over.
     """
-    monkeypatch.setattr(events, "WIDTH", 4)
+    monkeypatch.setattr(events, "WIDTH", 2)
     monkeypatch.setattr(events, "AT_ONCE", 3)
     cash = api.get("/v1/accounts", params={"code": "cash"}).json()["data"][0]["id"]
     api.account("other")
@@ -122,12 +122,15 @@ def test_filters_leave_no_gap(api: Caller, monkeypatch: pytest.MonkeyPatch) -> N
         else:
             api.done("/v1/journal-entries", transfer("bank", "other", 1))
     end = head_of(api)
+    late = Follower(base(api), account=cash, after=2)
 
     until(lambda: len(of_cash.events) == 21 and len(entries.events) == 30 and len(opened.events) == 3)
+    until(lambda: late.positions[-1:] == of_cash.positions[-1:])
 
     assert opened.positions == [2, 3, 4]
     assert entries.positions == list(range(5, end + 1))
     assert of_cash.positions == [2] + [position for n, position in enumerate(range(5, end + 1)) if n % 3]
+    assert late.positions == of_cash.positions[1:]
     assert nobody.events == []
 
 
