@@ -434,7 +434,13 @@ def _check_postings(books: Books) -> dict[UUID, tuple[int, int]]:
                     ledger.before_capture = before
                     _check_capture(stream, shape, holds[stream], books.events[event.position])
             case name:
-                assert name in ("book.opened", "command.refused", "batch.posted", "account.hibernated"), name
+                assert name in (
+                    "book.opened",
+                    "command.refused",
+                    "batch.posted",
+                    "account.hibernated",
+                    "library.said",
+                ), name
     assert {shape["reverses"] for shape in entries.values() if "reverses" in shape} == set(reversed_by)
     assert sorted(books.postings, key=_place) == sorted(ledger.rows, key=_place)
     _check_conservation(ledger.held, holds)
