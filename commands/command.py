@@ -6,7 +6,7 @@ Shape, types and ranges are pydantic's business here; whether it may be done is 
 import re
 from abc import ABC, abstractmethod
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar
@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from domain import ids
+from domain.account import Account
 from domain.events import Event, Metadata
 from domain.ledger import Draft
 from domain.money import AMOUNT_MAX, minor_digits
@@ -175,3 +176,9 @@ def book_named(name: str) -> UUID:
 def account_named(book: UUID, name: str) -> UUID:
     """The id of the account with that code in the book, or of that `acc_` id; ValueError for a malformed id."""
     return ids.parse(ids.ACCOUNT, name) if name.startswith("acc_") else ids.account_id(book, name)
+
+
+def known_accounts(draft: Draft, account_ids: Iterable[UUID], book: UUID) -> dict[UUID, Account]:
+    """Those that the book has: nothing of another book is looked at, be it for a balance or a condition."""
+    found = {account_id: draft.accounts[account_id] for account_id in account_ids}
+    return {name: account for name, account in found.items() if account is not None and account.book_id == book}

@@ -20,6 +20,7 @@ from commands.command import (
     Text,
     account_named,
     book_named,
+    known_accounts,
 )
 from domain import hold
 from domain.account import Account
@@ -65,7 +66,7 @@ class PlaceHold(Command):
         book_id = self.scope
         account_id, destination_id = (account_named(book_id, name) for name in (self.account, self.destination))
         placed = hold.place(
-            _accounts(draft, account_id, destination_id),
+            known_accounts(draft, [account_id, destination_id], book_id),
             draft.totals,
             book_id=book_id,
             account_id=account_id,
@@ -170,9 +171,4 @@ class ExpireHold(_OfHold):
 
 
 def _accounts_of(draft: Draft, known: Hold) -> dict[UUID, Account]:
-    return _accounts(draft, *(posting.account_id for posting in known.placed.postings))
-
-
-def _accounts(draft: Draft, *account_ids: UUID) -> dict[UUID, Account]:
-    found = {account_id: draft.accounts[account_id] for account_id in account_ids}
-    return {account_id: account for account_id, account in found.items() if account is not None}
+    return known_accounts(draft, [posting.account_id for posting in known.placed.postings], known.placed.book_id)

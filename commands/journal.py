@@ -23,9 +23,9 @@ from commands.command import (
     Text,
     account_named,
     book_named,
+    known_accounts,
 )
 from domain import fx, journal, split
-from domain.account import Account
 from domain.errors import EntryNotFound
 from domain.journal import Condition
 from domain.ledger import Draft
@@ -127,7 +127,9 @@ class SplitAsked(_Part):
             for one in self.destinations
         ]
         return split.split(
-            _known(draft, [*(one.account_id for one in sources), *(one.account_id for one in destinations)], book),
+            known_accounts(
+                draft, [*(one.account_id for one in sources), *(one.account_id for one in destinations)], book
+            ),
             draft.totals,
             amount=self.amount,
             currency=self.currency,
@@ -167,7 +169,7 @@ class ExchangeAsked(_Part):
             account_named(book, n) for n in (self.destination.account, self.destination.position_account)
         )
         return fx.exchange(
-            _known(draft, [source, source_position, destination, destination_position], book),
+            known_accounts(draft, [source, source_position, destination, destination_position], book),
             source_id=source,
             source_position_id=source_position,
             destination_id=destination,
@@ -234,7 +236,7 @@ class PostEntry(Command):
         book_id = self.scope
         postings, recipe = self._worked_out(draft, book_id)
         posted = journal.post(
-            _known(draft, [account_named(book_id, name) for name in self._accounts()], book_id),
+            known_accounts(draft, [account_named(book_id, name) for name in self._accounts()], book_id),
             draft.totals,
             book_id=book_id,
             postings=postings,
@@ -286,7 +288,7 @@ class ReverseEntry(Command):
         original = entry.posted
         posted, reversed_ = journal.reverse(
             entry,
-            _known(draft, [posting.account_id for posting in original.postings], original.book_id),
+            known_accounts(draft, [posting.account_id for posting in original.postings], original.book_id),
             draft.totals,
             reversal_id=command_id,
             value_date=original.value_date if self.value_date == "original" else draft.now.date(),
@@ -295,9 +297,3 @@ class ReverseEntry(Command):
             metadata=self.metadata,
         )
         return [(command_id, 1, posted), (entry.id, entry.version + 1, reversed_)]
-
-
-def _known(draft: Draft, account_ids: list[UUID], book: UUID) -> dict[UUID, Account]:
-    """Those that the book has: nothing of another book is looked at, be it for a balance or a condition."""
-    found = {account_id: draft.accounts[account_id] for account_id in account_ids}
-    return {name: account for name, account in found.items() if account is not None and account.book_id == book}
