@@ -2,14 +2,10 @@
 
 from pathlib import Path
 
-import psycopg
-from psycopg.sql import SQL
-
 from adapters.backup import tools
 from adapters.backup.manifest import DUMP, BadBackup, Manifest, read
-from adapters.postgres.datastore import connect, first_line
+from adapters.postgres.datastore import connect
 from adapters.postgres.migrate import available, migrate
-from domain.errors import Unavailable
 
 
 class TargetNotEmpty(Exception):
@@ -35,10 +31,10 @@ def restore(folder: Path, dsn: str) -> tuple[Manifest, list[str]]:
         )
     _must_be_empty(dsn, manifest)
     tool = tools.find("pg_restore", oldest_major=tools.major(manifest.pg_dump))
-    # Owner and grants are those of the target: the roles of the source may not exist there.
+    # Owner and grants are those of the target: the roles of the source may not exist there. What they are to refuse is
+    # up to `migrate`, which comes before any use; so being killed in between leaves nothing that anyone works with.
     words = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-acl", str(folder / DUMP)]
     tools.run(tool, dsn, words)
-    _keep_append_only(dsn)
     return manifest, migrate(dsn)
 
 
@@ -50,14 +46,3 @@ def _must_be_empty(dsn: str, manifest: Manifest) -> None:
         row = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'daybook%'").fetchone()
         if row is not None:
             raise TargetNotEmpty(f"the target is not empty: it has the schema {row[0]}")
-
-
-def _keep_append_only(dsn: str) -> None:
-    """What is written stays written: what the trigger refuses, the role that restored it is refused too."""
-    try:
-        with connect(dsn) as connection, connection.transaction():
-            tables = connection.execute("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'append_only'")
-            for (table,) in tables.fetchall():
-                connection.execute(SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM CURRENT_USER").format(SQL(table)))
-    except psycopg.Error as error:
-        raise Unavailable(f"Postgres failed: {first_line(error)}") from error

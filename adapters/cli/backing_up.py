@@ -18,7 +18,10 @@ from adapters.cli.database import database, say, tell, without_password
 from adapters.cli.failing import NO, Failed
 from adapters.cli.settings import DatabaseUrl, Home
 from adapters.embedded_postgres import running
+from adapters.postgres.applying import ProjectionFailed, Superseded
+from adapters.postgres.building import BuildUnderWay
 from adapters.postgres.log import PostgresLog
+from adapters.postgres.projecting import catch_up
 from domain.audit import Seal
 from replay.report import Report
 from replay.verify import verify
@@ -61,12 +64,15 @@ def restore(
 ) -> None:
     """Restore a backup into an empty database, and verify what is there then.
 
+    The read models are brought up to the log's end first, whatever they had
+    come to when the backup was taken, so that the books can be used at once.
+
     Exit codes:
 
       0  restored, verified, and at the position that the manifest says
       1  restored, and something does not match
       2  not restored: the backup is not whole, or the target not empty;
-         or not all of it could be verified
+         or not all of it could be verified, or a read model not brought up
 
     Examples:
 
@@ -80,10 +86,13 @@ def restore(
             raise Failed(str(error)) from error
         for name in migrations:
             say(f"applied {name}")
+        behind = _project(dsn)
         with PostgresLog(dsn) as log, showing.bar("verifying") as bar:
             head = log.head()
             report = verify(log, progress=lambda done, of: bar.update(bar.task_ids[0], completed=done, total=of))
     _must_be(manifest, head, report)
+    if behind:
+        raise Failed(f"restored and verified, and a read model cannot be brought up: {behind}")
     typer.echo(f"Restored: {_words(manifest)}; {report.verdict}")
 
 
@@ -99,6 +108,20 @@ def _target(into: str | None, home: Path | None) -> Iterator[str]:
     with running(home, on_event=tell) as server:
         say(f"Data: {server.data} (Postgres {server.version}, Daybook's own)")
         yield server.dsn
+
+
+def _project(dsn: str) -> str:
+    """Bring the read models up; what kept one from it, which is no reason not to verify, or nothing."""
+    with showing.bar("projecting") as bar:
+
+        def watch(name: str, position: int, head: int) -> None:
+            bar.update(bar.task_ids[0], description=name, completed=position, total=head)
+
+        try:
+            catch_up(dsn, on_progress=watch)
+        except (ProjectionFailed, Superseded, BuildUnderWay) as error:
+            return str(error)
+    return ""
 
 
 def _must_be(manifest: Manifest, head: Seal | None, report: Report) -> None:

@@ -11,6 +11,7 @@ from unittest import mock
 import psycopg
 import pytest
 
+from adapters.backup import restore as restoring
 from adapters.postgres import migrate as migrations
 from adapters.postgres.projecting import catch_up
 from tests.conftest import Server, database_on
@@ -134,6 +135,64 @@ def test_what_is_written_stays_written(daybook: Daybook, elsewhere: str) -> None
         ).fetchall()
     assert {privilege for (privilege,) in granted} & {"UPDATE", "DELETE", "TRUNCATE"} == set()
     assert granted
+
+
+def test_a_restore_that_died_before_its_end(daybook: Daybook, elsewhere: str) -> None:
+    """
+    A restore that is killed once the dump is in leaves what refuses changes by role as soon as anything uses it.
+    """
+    daybook("backup", "monday")
+    with mock.patch.object(restoring, "migrate", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        restoring.restore(daybook.folder / "monday", elsewhere)
+
+    assert changeable(elsewhere)
+    migrations.migrate(elsewhere)
+
+    assert not changeable(elsewhere)
+
+
+def changeable(dsn: str) -> set[str]:
+    """Append-only tables that their owner was granted to change, or never denied to."""
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute(
+            "SELECT relname FROM pg_class, aclexplode(coalesce(relacl, acldefault('r', relowner)))"
+            " WHERE privilege_type IN ('UPDATE', 'DELETE', 'TRUNCATE')"
+            " AND oid IN (SELECT tgrelid FROM pg_trigger WHERE tgname = 'append_only')"
+        )
+        return {name for (name,) in found}
+
+
+def test_read_models_that_never_ran(tmp_path: Path, database: str, elsewhere: str) -> None:
+    """
+    A backup of books that nobody projected restores to books that can be read, and to the whole of them.
+    """
+    with serving(database, project=False) as url, Caller(url) as caller:
+        books(caller)
+    daybook = Daybook(tmp_path, DATABASE_URL=database)
+    daybook("backup", "monday")
+
+    restored = daybook("restore", "monday", "--into", elsewhere)
+
+    assert (restored.code, restored.out.endswith("; verified\n")) == (0, True), restored
+    assert "1.00" in daybook("balance", "cash", "--book", "main", "--database-url", elsewhere).out
+
+
+def test_a_read_model_that_cannot_be_brought_up(daybook: Daybook, database: str, elsewhere: str) -> None:
+    """
+    The log is there and verified nevertheless; the exit code says that this was not all.
+    """
+    with serving(database, project=False) as url, Caller(url) as caller:
+        caller.account("later")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("ALTER TABLE daybook_read.accounts ADD CHECK (code <> 'later')")
+    daybook("backup", "monday")
+
+    ran = daybook("restore", "monday", "--into", elsewhere)
+
+    assert ran.code == 2, ran
+    assert "restored and verified, and a read model cannot be brought up: " in ran.err
+    assert "the event at 5" in ran.err
+    assert head(elsewhere) == head(database)
 
 
 def test_an_older_one(tmp_path: Path, empty_database: str, elsewhere: str) -> None:
