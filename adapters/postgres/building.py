@@ -4,11 +4,12 @@ Killed, it goes on where it was; commands, reads and the live tables' own projec
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from psycopg import Connection
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import LockNotAvailable, OperationalError
 
 from adapters.postgres import applying, builds
 from adapters.postgres.applying import Applier, OnEvent, silent
@@ -52,8 +53,7 @@ def build_beside(
         psycopg.errors.DependentObjectsStillExist: Something that is not ours hangs on the old tables.
         Unavailable, psycopg.OperationalError: The store cannot be reached.
     """
-    with connect(dsn, long=True) as connection:
-        _alone(connection, projection.NAME)
+    with connect(dsn, long=True) as connection, _alone(connection, projection.NAME):
         build = builds.begin(connection, projection)
         applier = Applier(dsn, projection, build=build, on_event=on_event)
         try:
@@ -70,11 +70,18 @@ def build_beside(
             applier.close()
 
 
-def _alone(connection: Connection[Any], name: str) -> None:
-    """See to it that nobody else builds that projection for as long as the connection lasts."""
+@contextmanager
+def _alone(connection: Connection[Any], name: str) -> Iterator[None]:
+    """See to it that nobody else builds that projection meanwhile, for as long as the connection lasts."""
     key = f"daybook.build.{name}"
     if connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (key,)).fetchone() != (True,):
         raise BuildUnderWay(name)
+    try:
+        yield
+    finally:
+        # Closing gives it up too, but a moment after it returns: whoever builds next would find it taken.
+        with suppress(OperationalError):
+            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (key,))
 
 
 def _caught_up(applier: Applier, stop: threading.Event, on_progress: OnProgress | None) -> bool:

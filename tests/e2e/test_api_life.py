@@ -329,7 +329,7 @@ def test_ready(database: str) -> None:
             "building_at": None,
             "error": None,
         }
-        for name in ("accounts", "journal", "holds", "audit_trail")
+        for name in PROJECTORS
     ]
     assert body == {
         "parked": [],
@@ -337,6 +337,9 @@ def test_ready(database: str) -> None:
         "desk": {"alive": True, "queued": 0},
         "database": {"reachable": True, "position": 1},
     }
+
+
+PROJECTORS = ("accounts", "journal", "holds", "audit_trail")
 
 
 def test_metrics(database: str) -> None:
@@ -349,7 +352,8 @@ def test_metrics(database: str) -> None:
         caller.ask("/v1/books", {"code": "main"})
         caller.ask("/v1/books", {})
         caller.ask("/nowhere/" + "x" * 50)
-        until(lambda: found(base_url)["daybook_projector_position", ("journal",)] == 2)
+        until(lambda: all(caught_up(found(base_url), projector) for projector in PROJECTORS))
+        until(lambda: ("daybook_request_seconds_count", ("POST", "none", "404")) in found(base_url))
         ours, theirs = found(base_url), found(other)
 
     for outcome in ("applied", "replayed", "refused", "failed"):
@@ -364,12 +368,18 @@ def test_metrics(database: str) -> None:
     assert ours["daybook_desk_commits_total", ()] == ours["daybook_desk_events_total", ()] == 2
     assert ours["daybook_desk_batch_size_count", ()] == ours["daybook_desk_batch_size_sum", ()] == 3
     assert (ours["daybook_desk_queued", ()], ours["daybook_desk_alive", ()]) == (0, 1)
-    for projector in ("accounts", "journal", "audit_trail"):
+    for projector in PROJECTORS:
         assert ours["daybook_projector_failed", (projector,)] == 0
         assert ours["daybook_projector_lag_events", (projector,)] == 0
         assert ours["daybook_projector_lag_seconds", (projector,)] == 0
     assert theirs["daybook_desk_batches_total", ()] == 0
     assert not any(name == "daybook_commands_total" for name, _ in theirs)
+
+
+def caught_up(metrics: dict[tuple[str, tuple[str, ...]], float], projector: str) -> bool:
+    """Whether it is at position 2, of this process or as it knows of another's, and knows of no more."""
+    at, lag = (metrics["daybook_projector_" + what, (projector,)] for what in ("position", "lag_events"))
+    return (at, lag) == (2, 0)
 
 
 def found(base_url: str) -> dict[tuple[str, tuple[str, ...]], float]:
