@@ -13,6 +13,7 @@ import httpx2
 import psycopg
 import pytest
 
+from adapters.web.app import Limits
 from projections.api import events
 from tests.reading import Scribe
 from tests.serving import Caller, head, serving, serving_process, transfer, until
@@ -104,12 +105,13 @@ def test_a_stream_goes_on_as_events_are_written(api: Caller) -> None:
         assert follower.response is not None and follower.response.headers["content-type"].startswith("text/event-str")
 
 
-def test_filters_leave_no_gap(api: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("width", "at_once"), [(2, 3), (5, 2)], ids=["narrow looks", "more in a look than is given"])
+def test_filters_leave_no_gap(api: Caller, monkeypatch: pytest.MonkeyPatch, width: int, at_once: int) -> None:
     """
-    Exactly the events that the filters let through, in order, though most of the log is passed over.
+    Exactly the events that the filters let through, in order and once, though most of the log is passed over.
     """
-    monkeypatch.setattr(events, "WIDTH", 2)
-    monkeypatch.setattr(events, "AT_ONCE", 3)
+    monkeypatch.setattr(events, "WIDTH", width)
+    monkeypatch.setattr(events, "AT_ONCE", at_once)
     cash = api.get("/v1/accounts", params={"code": "cash"}).json()["data"][0]["id"]
     api.account("other")
     of_cash = Follower(base(api), account=cash)
@@ -122,15 +124,28 @@ def test_filters_leave_no_gap(api: Caller, monkeypatch: pytest.MonkeyPatch) -> N
         else:
             api.done("/v1/journal-entries", transfer("bank", "other", 1))
     end = head_of(api)
-    late = Follower(base(api), account=cash, after=2)
+    api.account("last")
+    last = end + 1
+    followers = [
+        (of_cash, [2, *(position for n, position in enumerate(range(5, last)) if n % 3)]),
+        (entries, [*range(5, last)]),
+        (opened, [2, 3, 4, last]),
+        # These come when all is there: far more than one look sees, or far behind it.
+        (Follower(base(api), account=cash, after=2), [position for n, position in enumerate(range(5, last)) if n % 3]),
+        (Follower(base(api), kind="journal_entry", book="main"), [*range(5, last)]),
+        (Follower(base(api), event="account.opened.v1", after=4), [last]),
+    ]
 
-    until(lambda: len(of_cash.events) == 21 and len(entries.events) == 30 and len(opened.events) == 3)
-    until(lambda: late.positions[-1:] == of_cash.positions[-1:])
+    until(lambda: all(follower.positions[-1:] == [wanted[-1]] for follower, wanted in followers))
+    # Whatever was yet to come twice has come before what is posted now, and opened after.
+    pay(api)
+    api.account("after")
+    now = [last + 1, last + 2]
+    until(lambda: all(set(follower.positions[-2:]) & {*now} for follower, _ in followers))
 
-    assert opened.positions == [2, 3, 4]
-    assert entries.positions == list(range(5, end + 1))
-    assert of_cash.positions == [2] + [position for n, position in enumerate(range(5, end + 1)) if n % 3]
-    assert late.positions == of_cash.positions[1:]
+    for follower, wanted in followers:
+        assert [position for position in follower.positions if position not in now] == wanted
+        assert len(follower.positions) == len(wanted) + 1
     assert nobody.events == []
 
 
@@ -276,6 +291,37 @@ def test_a_reader_who_leaves_is_forgotten(api: Caller, monkeypatch: pytest.Monke
     pay(api)
 
     assert ended.wait(10)
+
+
+def test_no_more_streams_than_there_may_be(database: str) -> None:
+    """
+    One too many is told so, and to come again; whoever leaves, however soon, or is refused makes room.
+    """
+    limits = Limits(streams_max=2)
+    stream = {"Accept": "text/event-stream"}
+    with serving(database, limits=limits) as base_url, shop(Caller(base_url)) as api:
+        for _ in range(3):
+            assert api.get("/v1/events?after=99", headers=stream).status_code == 400
+        followers = [Follower(base_url) for _ in range(2)]
+        until(lambda: all(len(follower.events) == 3 for follower in followers))
+        refused = api.get("/v1/events", headers=stream)
+        listed = api.get("/v1/events")
+        followers[0].leave.set()
+        pay(api)
+        until(lambda: not followers[0].is_alive())
+        until(lambda: follows(base_url))
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "too_many_streams")
+    assert (refused.json()["transient"], refused.headers["retry-after"]) == (True, "1")
+    assert listed.status_code == 200
+
+
+def follows(base_url: str) -> bool:
+    """Whether one more stream is given what there is."""
+    follower = Follower(base_url)
+    follower.join(0.5)
+    follower.leave.set()
+    return bool(follower.events)
 
 
 @pytest.mark.parametrize(
