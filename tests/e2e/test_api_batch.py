@@ -3,12 +3,13 @@
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from domain import ids
-from tests.serving import Caller, head, hold, serving, transfer
+from tests.serving import Caller, head, hold, serving, transfer, until
 
 BOOK = ids.book_id("main")
 
@@ -39,9 +40,12 @@ def batch(mode: str, *commands: dict[str, Any]) -> dict[str, Any]:
 def commands_of(books: Caller) -> list[tuple[str, dict[str, Any], int]]:
     """Each new command, done and refused, with its status."""
     purse, split = ids.show(ids.ACCOUNT, ids.account_id(BOOK, "purse")), {"amount": 10, "currency": "EUR"}
+    at = datetime.now(UTC) + timedelta(seconds=1.5)
+    due = books.done("/v1/holds", hold("cash", "bank", 50, expires_at=at.isoformat()))["id"]
     held = [books.done("/v1/holds", hold("cash", "bank", 50))["id"] for _ in range(3)]
     ends = {"source": {"account": "cash", "position_account": "eur_position"}}
     ends["destination"] = {"account": "usd", "position_account": "usd_position"}
+    until(lambda: datetime.now(UTC) > at)  # Nobody else ends it: without read models nobody knows of it.
     return [
         (
             "/v1/holds",
@@ -56,6 +60,8 @@ def commands_of(books: Caller) -> list[tuple[str, dict[str, Any], int]]:
         (f"/v1/holds/{held[0]}/void", {}, 409),
         (f"/v1/holds/{held[1]}/void", {"reason": "changed my mind"}, 200),
         (f"/v1/holds/{held[2]}/expire", {}, 409),
+        (f"/v1/holds/{due}/capture", {}, 409),
+        (f"/v1/holds/{due}/expire", {}, 200),
         (f"/v1/accounts/{purse}/limits", {"overdraft_limit": 3, "ceiling": 70}, 200),
         (f"/v1/accounts/{purse}/limits", {"overdraft_limit": 9, "effective_at": "2999-01-01T00:00:00Z"}, 200),
         (
