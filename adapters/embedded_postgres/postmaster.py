@@ -10,22 +10,32 @@ from pathlib import Path
 import psutil
 
 # What this process has started, by pid: a dead child must be waited for, or it stays in the process table as if alive.
-_children: dict[int, subprocess.Popen[bytes]] = {}
+_children: set[int] = set()
 
 
 def adopt_child(child: subprocess.Popen[bytes]) -> None:
-    """Remember a server that this process started, so that `is_alive` can tell when it has died."""
-    _children[child.pid] = child
+    """Remember a server that this process started, so that `is_alive` can tell when it has died.
+
+    It is waited for by its pid from here on: others may keep it longer than we live, and `Popen` warns of that.
+    """
+    _children.add(child.pid)
+    child.returncode = 0
 
 
 def is_alive(pid: int) -> bool:
-    child = _children.get(pid)
-    if child is not None and child.poll() is not None:
-        del _children[pid]
+    if pid in _children and _has_ended(pid):
+        _children.discard(pid)
         return False
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
+        return False
+
+
+def _has_ended(child: int) -> bool:
+    try:
+        return os.waitpid(child, os.WNOHANG)[0] == child
+    except ChildProcessError:  # We are a fork of the process that started it.
         return False
 
 

@@ -171,6 +171,20 @@ def test_the_first_to_leave_stops_nothing(home: Path) -> None:
         assert server.pid == other.server_pid
 
 
+def test_whoever_started_it_may_leave_first_without_a_word(home: Path) -> None:
+    """
+    A server that others still use is no process forgotten, of which Python would warn when its starter ends.
+    """
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", ANOTHER_DAYBOOK, str(home)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=TOP, **pipes) as process:  # type: ignore[call-overload]
+        process.stdout.readline()
+        with running(home):
+            said = process.communicate(timeout=60)[1]
+
+    assert (process.returncode, said) == (0, "")
+
+
 def test_a_server_whose_daybook_was_killed_is_adopted(home: Path) -> None:
     """
     kill -9 of Daybook leaves the server running; the next Daybook adopts it, and stops it in the end.
