@@ -102,6 +102,8 @@ def codes(operation: Operation) -> list[str]:
         found += _READING
     if operation.waits:
         found.append("read_model_behind")
+    if "text/event-stream" in operation.other_media:
+        found.append("too_many_streams")
     return sorted(found, key=lambda code: (BY_CODE[code].status, code))
 
 

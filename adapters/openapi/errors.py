@@ -116,7 +116,7 @@ OTHERS: Final = [
         "body_too_large",
         413,
         "The body is larger than it may be.",
-        "1 MiB, and 16 MiB for a batch; `title` says how many bytes.",
+        "1 MiB, and 16 MiB for a batch, unless the process is set otherwise; `title` says how many bytes.",
     ),
     _request(
         "content_type_unsupported",
@@ -173,9 +173,17 @@ OTHERS: Final = [
         "read_model_behind",
         503,
         "The read model has not reached the position that was asked for; ask again, or with consistency=eventual.",
-        "A read waits two seconds for what was written before it; `needed` and `reached` are positions of the log.",
+        "A read waits two seconds for what was written before it, or for a position that it names, be that one past"
+        " the log's end: it may be written meanwhile. `needed` and `reached` are positions of the log.",
         needed=_POSITION,
         reached=_POSITION,
+    ),
+    _server(
+        "too_many_streams",
+        503,
+        "This process has as many event streams open as it takes.",
+        "100 unless it is set otherwise. Ask again after `Retry-After`, or another process; the list of the log, a page"
+        " at a time, is there all the same.",
     ),
 ]
 """What is answered besides refusals."""

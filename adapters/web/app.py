@@ -30,15 +30,20 @@ from commands import desk
 from commands.api import routes as command_routes
 from commands.api.batch import PATH as BATCHES
 from commands.desk import Desk
+from projections.api import events
 from projections.api import routes as read_routes
+from projections.api.events import Streams
 
 
 class Limits(Struct, frozen=True):
-    """What one process takes on."""
+    """What one process takes on: commands that wait, bodies in bytes, streams of events at once; times in seconds."""
 
     queue_max: int = desk.QUEUE_MAX
     patience_s: float = desk.PATIENCE_S
     body_patience_s: float = intake.BODY_PATIENCE_S
+    body_bytes_max: int = intake.BODY_BYTES_MAX
+    batch_body_bytes_max: int = intake.BATCH_BODY_BYTES_MAX
+    streams_max: int = events.STREAMS_MAX
 
 
 LIMITS: Final = Limits()
@@ -89,6 +94,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
                 yield {
                     "desk": writer,
                     "reads": reads,
+                    "streams": Streams(limits.streams_max),
                     "metrics": metrics,
                     "readiness": Readiness(dsn, writer, projectors),
                 }
@@ -98,8 +104,8 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
                 await asyncio.to_thread(projections.stop)
 
     def taking(path: str) -> list[Middleware]:
-        body_max = intake.BATCH_BODY_MAX if path == BATCHES else intake.BODY_MAX
-        return [Middleware(Intake, body_max=body_max, body_patience_s=limits.body_patience_s)]
+        bytes_max = limits.batch_body_bytes_max if path == BATCHES else limits.body_bytes_max
+        return [Middleware(Intake, body_bytes_max=bytes_max, body_patience_s=limits.body_patience_s)]
 
     routes = [
         *(Route(r.path, r.endpoint, methods=r.methods, middleware=taking(r.path)) for r in command_routes),

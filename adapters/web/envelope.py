@@ -69,6 +69,7 @@ class Envelope:
     def _handled(self, scope: Scope, status: int, seconds: float) -> Handled:
         state = scope["state"]
         outcome = state.get("outcome")
+        dry_run = outcome is not None and state["dry"]
         return Handled(
             method=scope["method"],
             route=self._routes.get(scope.get("endpoint"), ""),  # type: ignore[arg-type]
@@ -79,7 +80,8 @@ class Envelope:
             actor=state.get("context", {}).get("actor", ""),
             command=state.get("command", ""),
             code=state.get("code", ""),
-            position=outcome.position if outcome is not None else None,
+            position=outcome.position if outcome is not None and not dry_run else None,
             replayed=outcome is not None and outcome.replayed,
             refused=outcome is not None and outcome.refusal is not None,
+            dry_run=dry_run,
         )

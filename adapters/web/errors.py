@@ -19,6 +19,7 @@ from commands.desk import Outcome
 from domain import errors, ids
 from domain.errors import Refusal
 from projections.api.answering import ReadModelBehind
+from projections.api.events import TooManyStreams
 
 STATUS: Final[dict[type[Refusal], int]] = {
     errors.BookNotFound: 404,
@@ -253,6 +254,7 @@ exception_handlers: Final[dict[Any, ExceptionHandler]] = {
     BadRequest: bad_request,
     HTTPException: http_error,
     ReadModelBehind: behind,
+    TooManyStreams: _Other(503, "too_many_streams", retry=True),
     errors.KeyReused: _Other(422, "idempotency_key_reused", retry=False),
     errors.KeyInFlight: _Other(409, "idempotency_key_in_flight", retry=True),
     errors.Overloaded: _Other(503, "overloaded", retry=True),

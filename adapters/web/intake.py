@@ -12,9 +12,9 @@ from adapters.web.errors import problem_of
 from adapters.web.problem import BadRequest
 from adapters.web.strict_json import read_object
 
-BODY_MAX: Final = 1024 * 1024
+BODY_BYTES_MAX: Final = 1024 * 1024
 """Bytes of a request's body."""
-BATCH_BODY_MAX: Final = 16 * 1024 * 1024
+BATCH_BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes of a batch's body: 10,000 commands of a good length."""
 DRAIN_MAX: Final = 16 * 1024 * 1024
 """Bytes read past that of a body that is too large, so that its sender gets to read why."""
@@ -31,12 +31,14 @@ class Intake:
     """Around the route of a command. `request.state` gets `body` and `context`, the keywords of `commands.ask`.
 
     Args:
-        body_max: In bytes.
+        body_bytes_max: Of a request's body.
     """
 
-    def __init__(self, app: ASGIApp, *, body_max: int = BODY_MAX, body_patience_s: float = BODY_PATIENCE_S) -> None:
+    def __init__(
+        self, app: ASGIApp, *, body_bytes_max: int = BODY_BYTES_MAX, body_patience_s: float = BODY_PATIENCE_S
+    ) -> None:
         self._app = app
-        self._body_max = body_max
+        self._bytes_max = body_bytes_max
         self._body_patience_s = body_patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,16 +74,16 @@ class Intake:
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         length = headers.get("content-length", "")
-        if headers.get("expect", "").lower() == "100-continue" and length.isdigit() and int(length) > self._body_max:
-            raise _too_large(self._body_max)  # It waits to be told whether to send.
+        if headers.get("expect", "").lower() == "100-continue" and length.isdigit() and int(length) > self._bytes_max:
+            raise _too_large(self._bytes_max)  # It waits to be told whether to send.
         try:
             async with asyncio.timeout(self._body_patience_s):
-                return await _read(receive, self._body_max)
+                return await _read(receive, self._bytes_max)
         except TimeoutError as error:
             raise BadRequest("body_timeout", "The body did not arrive in time.", status=408, headers=_CLOSE) from error
 
 
-async def _read(receive: Receive, body_max: int) -> bytes:
+async def _read(receive: Receive, bytes_max: int) -> bytes:
     body = bytearray()
     size = 0
     while True:
@@ -90,19 +92,19 @@ async def _read(receive: Receive, body_max: int) -> bytes:
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
-        if size <= body_max:
+        if size <= bytes_max:
             body += chunk
-        if size > body_max + DRAIN_MAX:
-            raise _too_large(body_max)
+        if size > bytes_max + DRAIN_MAX:
+            raise _too_large(bytes_max)
         if not message.get("more_body", False):
             break
-    if size > body_max:
-        raise _too_large(body_max)
+    if size > bytes_max:
+        raise _too_large(bytes_max)
     return bytes(body)
 
 
-def _too_large(body_max: int) -> BadRequest:
-    return BadRequest("body_too_large", f"The body is larger than {body_max} bytes.", status=413, headers=_CLOSE)
+def _too_large(bytes_max: int) -> BadRequest:
+    return BadRequest("body_too_large", f"The body is larger than {bytes_max} bytes.", status=413, headers=_CLOSE)
 
 
 def _must_be_json(headers: Headers) -> None:

@@ -5,7 +5,8 @@ and holds are shown as TypeIDs, any other id (a refused command's own, say) as a
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Self
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from pydantic_core import InitErrorDetails, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from domain import ids
 from domain.ports import Reads, Turn
@@ -35,6 +37,8 @@ WIDTH: Final = 5_000
 """Positions looked at in one query of a stream."""
 AT_ONCE: Final = 200
 """Events read at once by a stream, and so all that it holds, however slow its reader."""
+STREAMS_MAX: Final = 100
+"""Streams of one process at once: each asks the store by itself whenever the log grows."""
 
 PREFIX_OF_KIND: Final[dict[str, str]] = {
     "account": ids.ACCOUNT,
@@ -58,7 +62,8 @@ class EventList(Page[Position]):
     own, all that post to it or set aside on it, and the refused commands upon it. `after` is `starting_after`.
 
     With `Accept: text/event-stream`: a stream of server-sent events from there on, or from the one in the header
-    Last-Event-ID, without end; `id` is the position, `event` the stored name.
+    Last-Event-ID, without end; `id` is the position, `event` the stored name. A process has only so many at once, see
+    `too_many_streams`.
     """
 
     book: BookName | None = None
@@ -171,6 +176,45 @@ def _with_id(text: str, field: str) -> str:
 # The stream.
 
 
+class TooManyStreams(Exception):
+    """This process has as many event streams open as it takes."""
+
+
+class Streams:
+    """Those that a process has open, which are never more than `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """One of them for as long as this lasts.
+
+        Raises:
+            TooManyStreams: There are as many as there may be.
+        """
+        if self._open >= self._most:
+            raise TooManyStreams
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+
+
+class _Stream(StreamingResponse):
+    """Counted from before its first byte until it ends, is left or fails."""
+
+    def __init__(self, streams: Streams, content: AsyncIterator[bytes], headers: dict[str, str]) -> None:
+        super().__init__(content, headers=headers, media_type="text/event-stream")
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._streams.one_more():
+            await super().__call__(scope, receive, send)
+
+
 async def _stream(request: Request, page: EventList) -> Response:
     if page.ending_before is not None:
         raise _refused("ending_before", page.ending_before, "a stream goes forwards")
@@ -188,10 +232,10 @@ async def _stream(request: Request, page: EventList) -> Response:
     state["close_stream"] = closing.set  # Called when the server is to stop: what has no end would hold it up.
     if state.get("stopping"):
         closing.set()
-    return StreamingResponse(
+    return _Stream(
+        request.state.streams,
         _following(request.state.reads, page, after, closing),
-        media_type="text/event-stream",
-        headers={POSITION_HEADER: str(first.position), "Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        {POSITION_HEADER: str(first.position), "Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from domain import ids
 from tests.serving import Caller, head, hold, serving, transfer, until
@@ -248,11 +249,14 @@ def test_a_dry_run(books: Caller, database: str) -> None:
     position = head(database)
 
     for number, (path, body, status) in enumerate(commands):
-        answer = books.ask(f"{path}?dry_run=true", body, key=f"k{number}")
+        with capture_logs() as lines:
+            answer = books.ask(f"{path}?dry_run=true", body, key=f"k{number}")
+            until(lambda: lines)
         if "/capture" not in path and "/void" not in path and path != "/v1/batches":
             assert answer.status_code == status, path
         assert answer.headers["daybook-dry-run"] == "true"
         assert "daybook-position" not in answer.headers
+        assert ("position" in lines[0], lines[0]["outcome"]) == (False, "dry_run"), path
     assert head(database) == position
     done = books.ask(*commands[0][:2], key="k0")
     assert (done.status_code, done.headers.get("idempotency-replayed")) == (201, None)

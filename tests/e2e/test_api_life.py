@@ -207,6 +207,20 @@ def test_a_kill_loses_nothing_acknowledged(database: str) -> None:
     assert head(database) == 5
 
 
+def test_bodies_as_large_as_is_set(database: str) -> None:
+    """
+    A process takes bodies, and batches, up to the size that it was told, and says which that is.
+    """
+    headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+    limits = Limits(body_bytes_max=2000, batch_body_bytes_max=3000)
+    with serving(database, project=False, limits=limits) as base_url, Caller(base_url) as caller:
+        for path, most in (("/v1/books", 2000), ("/v1/batches", 3000)):
+            within, beyond = (caller.post(path, content=b" " * n, headers=headers) for n in (most, most + 1))
+            assert (within.status_code, within.json()["code"]) == (400, "json_malformed")
+            assert (beyond.status_code, beyond.json()["code"]) == (413, "body_too_large")
+            assert f"{most} bytes" in beyond.json()["title"]
+
+
 def test_a_body_that_stalls(database: str) -> None:
     """
     A body that does not come to its end is waited for so long and no longer.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from adapters.web.intake import BODY_MAX
+from adapters.web.intake import BODY_BYTES_MAX
 from domain.money import AMOUNT_MAX
 from tests.conftest import Server, database_on
 from tests.serving import TOP, Caller, head, hold, serving, transfer
@@ -496,7 +496,7 @@ def chunked(body: bytes, size: int = 60_000) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
 
 
-BIG = b" " * (BODY_MAX - len(entry()) + 1) + entry()
+BIG = b" " * (BODY_BYTES_MAX - len(entry()) + 1) + entry()
 GOOD = f"Content-Length: {len(entry())}"
 
 
@@ -588,7 +588,7 @@ def test_the_largest_body(target: Target) -> None:
     """
     The limit itself is within the limit: the body is read, and refused for what it says.
     """
-    body = b"[" + b" " * (BODY_MAX - 2) + b"]"
+    body = b"[" + b" " * (BODY_BYTES_MAX - 2) + b"]"
 
     response = target.caller.post(
         BOOKS, content=body, headers={"Idempotency-Key": "k", "Content-Type": "application/json"}
