@@ -148,7 +148,7 @@ def server(dsn: str, *, projector: bool = True) -> "uvicorn.Server":
     from adapters.web.serve import config
 
     chosen = settings()
-    limits = Limits(chosen.queue_max, chosen.patience_s, chosen.body_patience_s)
+    limits = Limits(**{name: getattr(chosen, name) for name in Limits.__struct_fields__})
     return uvicorn.Server(config(create_app(dsn, project=projector, limits=limits)))
 
 

@@ -49,7 +49,8 @@ class Settings(BaseSettings):
     """An empty variable counts as none; an unknown key in the file is a mistake.
 
     `queue_max` is how many commands may wait; `patience_s` how long a caller waits for an answer, and `body_patience_s`
-    how long a request's body may take to arrive, in seconds.
+    how long a request's body may take to arrive, in seconds; `body_bytes_max` how large it may be, and a batch's
+    `batch_body_bytes_max`; `streams_max` how many event streams a process has open at once.
     """
 
     model_config = SettingsConfigDict(env_prefix="DAYBOOK_", env_ignore_empty=True, extra="forbid", frozen=True)
@@ -61,6 +62,9 @@ class Settings(BaseSettings):
     queue_max: int = Field(default=10_000, ge=1)
     patience_s: float = Field(default=9.5, gt=0, le=60)
     body_patience_s: float = Field(default=10.0, gt=0, le=600)
+    body_bytes_max: int = Field(default=1024 * 1024, ge=1024)
+    batch_body_bytes_max: int = Field(default=16 * 1024 * 1024, ge=1024)
+    streams_max: int = Field(default=100, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
 

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from adapters.cli.failing import Failed
 from adapters.cli.settings import Settings, config_file, origin, settings, variable
+from adapters.web.app import Limits
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +32,15 @@ def test_defaults() -> None:
     assert {origin(name) for name in Settings.model_fields} == {"default"}
 
 
+def test_limits_are_settings() -> None:
+    """
+    Whatever bounds a process can be set, and by default is what it would be without.
+    """
+    found = settings()
+
+    assert {name: getattr(found, name) for name in Limits.__struct_fields__} == msgspec.structs.asdict(Limits())
+
+
 def test_the_file(nothing_set: Path) -> None:
     """
     The working folder's file is taken, and every setting can be in it.
@@ -37,12 +48,13 @@ def test_the_file(nothing_set: Path) -> None:
     Path("daybook.toml").write_text(
         'database_url = "postgresql://db/books"\nhome = "data"\nhost = "::1"\nport = 9000\nqueue_max = 5\n'
         'patience_s = 2.5\nbody_patience_s = 3\nlog_level = "error"\nlog_format = "json"\n'
+        "body_bytes_max = 2048\nbatch_body_bytes_max = 4096\nstreams_max = 7\n"
     )
 
     found = settings()
 
     assert set(found.model_dump().values()) == {
-        *("postgresql://db/books", Path("data"), "::1", 9000, 5, 2.5, 3.0, "error", "json")
+        *("postgresql://db/books", Path("data"), "::1", 9000, 5, 2.5, 3.0, "error", "json", 2048, 4096, 7)
     }
     assert {origin(name) for name in Settings.model_fields} == {
         f"daybook.toml: {name}" for name in Settings.model_fields
