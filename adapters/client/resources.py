@@ -331,7 +331,7 @@ class TrialLine(Struct, frozen=True, kw_only=True):
 
 
 class TrialTotal(Struct, frozen=True, kw_only=True):
-    """Of one currency; both sides are equal."""
+    """Of one currency; both sides are equal if it is balanced."""
 
     currency: Currency
     debits: Minor
@@ -341,11 +341,12 @@ class TrialTotal(Struct, frozen=True, kw_only=True):
 
 
 class TrialBalance(_Report, frozen=True, kw_only=True):
-    """Every account that was posted to."""
+    """Every account that was posted to. Unless it is balanced, the books were tampered with."""
 
     object: Literal["trial_balance"]
     lines: list[TrialLine]
     totals: list[TrialTotal]
+    balanced: bool
     valued: Valued | None
 
 
@@ -379,7 +380,7 @@ class StatementSection(StatementResult, frozen=True, kw_only=True):
 
 
 class BalanceSheet(_Report, frozen=True, kw_only=True):
-    """Assets = liabilities + equity + result."""
+    """Assets = liabilities + equity + result; `differences` are where not, in books tampered with."""
 
     object: Literal["balance_sheet"]
     before: date | None
@@ -387,6 +388,8 @@ class BalanceSheet(_Report, frozen=True, kw_only=True):
     liabilities: StatementSection
     equity: StatementSection
     result: StatementResult
+    balanced: bool
+    differences: list[AmountOf]
     rounding_difference: Minor | None
 
 

@@ -127,11 +127,18 @@ class RollUpRead(DatedReportRead):
 
 
 class TrialBalanceRead(DatedReportRead):
-    """Every account that was posted to, its balance on the side it is on."""
+    """Every account that was posted to, its balance on the side it is on.
+
+    `balanced`: whether debits are credits in every currency. If not, the books were tampered with: `daybook verify`.
+    """
 
 
 class BalanceSheetRead(DatedReportRead):
-    """Assets = liabilities + equity + result: revenue less expenses, as far as not moved to equity yet."""
+    """Assets = liabilities + equity + result: revenue less expenses, as far as not moved to equity yet.
+
+    `balanced`: whether that is so in every currency. If not, the books were tampered with, and `differences` says by
+    how much the assets are more: `daybook verify`.
+    """
 
 
 class IncomeStatementRead(ReportRead, ValueDateRange):
@@ -303,7 +310,13 @@ def trial_balance(read: TrialBalanceRead, standings: Sequence[Standing]) -> Repo
         }
         for of in trial.totals
     ]
-    resource = {"object": "trial_balance", "lines": lines, "totals": totals, "valued": _valued(trial.valued)}
+    resource = {
+        "object": "trial_balance",
+        "lines": lines,
+        "totals": totals,
+        "balanced": trial.balanced,
+        "valued": _valued(trial.valued),
+    }
     flat: list[dict[str, Any]] = [{"line": "account", **line, "valued_in": read.valued_in} for line in lines]
     flat += [{"line": "total", **of} for of in totals]
     if trial.valued is not None:
@@ -327,10 +340,13 @@ def balance_sheet(read: BalanceSheetRead, standings: Sequence[Standing]) -> Repo
         "before": read.before,
         **{name: _section(section) for name, section in sections.items()},
         "result": result,
+        "balanced": sheet.balanced,
+        "differences": _totals(sheet.differences),
         "rounding_difference": sheet.rounding_difference,
     }
     lines = [line for name, section in sections.items() for line in _section_lines(read, name, section)]
     lines += _total_lines(read, "result", sheet.result.totals, sheet.result.valued)
+    lines += [{"section": "", "line": "difference", **of} for of in _totals(sheet.differences)]
     if sheet.rounding_difference is not None:
         rest = {"value": sheet.rounding_difference, "valued_in": read.valued_in}
         lines.append({"section": "", "line": "rounding_difference", **rest})

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from pydantic import ValidationError
 from starlette.testclient import TestClient
@@ -260,6 +261,27 @@ def test_what_cannot_be_reported_is_refused(books: Books, report: str, asked: di
     """
     with pytest.raises(ValidationError):
         books.client.get(f"/v1/reports/{report}", params={"book": "main", **asked})
+
+
+def test_books_that_were_edited(books: Books) -> None:
+    """
+    The numbers are shown as they are, and that they do not balance.
+    """
+    assert books.get("trial-balance", book="main")["balanced"] is True
+    with psycopg.connect(books.dsn) as connection:
+        connection.execute("GRANT UPDATE ON daybook.postings TO CURRENT_USER")
+        connection.execute("ALTER TABLE daybook.postings DISABLE TRIGGER append_only")
+        edit = "UPDATE daybook.postings SET debits = debits + 7 WHERE account = %s"
+        connection.execute(edit, (books.accounts["assets:bank"],))
+
+    trial = books.get("trial-balance", book="main")
+    sheet = books.get("balance-sheet", book="main")
+    table = books.client.get("/v1/reports/balance-sheet?book=main&format=csv").text
+
+    euro = next(of for of in trial["totals"] if of["currency"] == "EUR")
+    assert (trial["balanced"], euro["debits"] - euro["credits"]) == (False, 7)
+    assert (sheet["balanced"], sheet["differences"]) == (False, [{"currency": "EUR", "amount": 7}])
+    assert ",difference,,EUR,7,0.07,," in table
 
 
 def test_a_book_that_is_not_there(books: Books) -> None:

@@ -92,6 +92,7 @@ def test_a_trial_balance_balances(book: list[Standing], valuation: Valuation | N
     trial = reports.trial_balance(book, valuation=valuation)
 
     assert {line.code for line in trial.lines} == {s.code for s in book if s.debits or s.credits}
+    assert trial.balanced
     for of in trial.totals:
         assert of.debits == of.credits == sum(s.debits for s in book if s.currency == of.currency)
         assert of.debit_balances == of.credit_balances
@@ -110,6 +111,7 @@ def test_a_balance_sheet_balances(book: list[Standing], valuation: Valuation | N
     sheet = reports.balance_sheet(book, valuation=valuation)
     income = reports.income_statement(book, valuation=valuation)
 
+    assert sheet.balanced and sheet.differences == {}
     for currency in CURRENCIES:
         result = income.revenue.totals.get(currency, 0) - income.expenses.totals.get(currency, 0)
         against = sheet.liabilities.totals.get(currency, 0) + sheet.equity.totals.get(currency, 0) + result
@@ -122,6 +124,25 @@ def test_a_balance_sheet_balances(book: list[Standing], valuation: Valuation | N
         for of in (sheet.assets, sheet.liabilities, sheet.equity, income.revenue, income.expenses):
             assert of.valued is not None
             assert of.valued.value == sum(line.value or 0 for line in of.lines) + of.valued.rounding_difference
+
+
+@given(books(), valuations, st.sampled_from(Type), st.sampled_from(CURRENCIES), st.integers(1, 2**53))
+def test_books_out_of_balance_are_reported_so(
+    book: list[Standing], valuation: Valuation | None, type: Type, currency: str, amount: int
+) -> None:
+    """
+    Whatever was added to one side alone is what trial balance and balance sheet are out by, in that currency.
+    """
+    edited = [*book, Standing("edited", type, currency, amount, 0)]
+
+    trial = reports.trial_balance(edited, valuation=valuation)
+    sheet = reports.balance_sheet(edited, valuation=valuation)
+
+    assert not trial.balanced and not sheet.balanced
+    assert {of.currency: of.difference for of in trial.totals if of.difference} == {currency: amount}
+    assert sheet.differences == {currency: amount}
+    if valuation is not None:
+        assert trial.valued is not None and trial.valued.value == valuation.rounded({currency: amount})
 
 
 @given(st.integers(-(10**15), 10**15), st.sampled_from(CURRENCIES), st.sampled_from(CURRENCIES), st.fractions(0, 10**6))
