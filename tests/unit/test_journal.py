@@ -11,6 +11,7 @@ from domain.errors import (
     AccountIsFrozen,
     AccountNotFound,
     CeilingExceeded,
+    ConditionFailed,
     CurrencyMismatch,
     EntryAlreadyReversed,
     EntryIsReversal,
@@ -20,7 +21,7 @@ from domain.errors import (
     TotalTooLarge,
 )
 from domain.events import EntryPosted
-from domain.journal import Entry
+from domain.journal import Condition, Entry
 from domain.money import TOTAL_MAX
 from tests.support import BOOK, NOW, TODAY, Scene, account, given, lines
 
@@ -122,6 +123,145 @@ def test_limits_are_looked_at_after_the_whole_entry() -> None:
     event = post(scene, "through | | 70 \n to | 70 | \n through | 70 | \n from | | 70")
 
     assert scene.after(event).balances() == {"through": 0, "from": 70, "to": 70}
+
+
+KNOWN = """
+    cash      | asset     | 100 |  20 | pending_credits=30 pending_debits=7
+    deposits  | liability |   0 |  80 | pending_debits=5
+    overdrawn | asset     |   0 |  10 |
+    fees      | revenue   |   0 |   0 |
+    iced      | liability |   0 |   0 | frozen
+    purse     | asset     |   5 |   0 | overdraft_limit=0
+"""
+CONDITIONS = [
+    # account and condition            | what was found, if it is refused
+    ("cash      if_version             2 | "),
+    ("cash      if_version             1 | 2"),
+    ("cash      if_version             3 | 2"),
+    ("cash      if_version             0 | 2"),
+    ("fees      if_version             0 | "),
+    ("fees      if_version             1 | 0"),
+    ("cash      if_available_at_least 50 | "),
+    ("cash      if_available_at_least 51 | 50"),
+    ("cash      if_available_at_least -1 | "),
+    ("deposits  if_available_at_least 75 | "),
+    ("deposits  if_available_at_least 76 | 75"),
+    ("overdrawn if_available_at_least -10 | "),
+    ("overdrawn if_available_at_least -9 | -10"),
+    ("fees      if_available_at_least  0 | "),
+    ("fees      if_available_at_least  1 | 0"),
+]
+
+
+def condition(words: str, *, book_id: UUID = BOOK) -> Condition:
+    code, kind, value = words.split()
+    account_id = ids.account_id(book_id, code)
+    if kind == "if_version":
+        return Condition(account_id, version=int(value))
+    return Condition(account_id, available_at_least=int(value))
+
+
+@pytest.mark.parametrize("row", CONDITIONS)
+def test_conditions_are_of_what_is_known_before_the_entry(row: str) -> None:
+    """
+    The number of the last posting, or what is available, less holds: a refusal says what was asked and what is so.
+    """
+    words, _, actual = row.partition("|")
+    code, kind, value = words.split()
+
+    def ask() -> EntryPosted:
+        return post(given(KNOWN), "cash | 10 | \n cash | 10 | \n fees | | 20", conditions=[condition(words)])
+
+    if not actual.strip():
+        assert len(ask().postings) == 3
+        return
+    with pytest.raises(ConditionFailed) as refusal:
+        ask()
+    told = refusal.value
+    assert (told.account_id, told.condition) == (ids.account_id(BOOK, code), kind)
+    assert (told.expected, told.actual) == (int(value), int(actual))
+
+
+ALL_HOLD = ["cash if_version 2", "cash if_available_at_least 50", "deposits if_version 1"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "told"),
+    [
+        (ALL_HOLD, None),
+        (["cash if_version 2", "cash if_version 2"], None),
+        (["cash if_version 2", "cash if_version 3"], ("if_version", 3)),
+        (["cash if_version 3", "cash if_version 2"], ("if_version", 3)),
+        (["cash if_available_at_least 50", "cash if_available_at_least 60"], ("if_available_at_least", 60)),
+        ([*ALL_HOLD, "deposits if_available_at_least 99"], ("if_available_at_least", 99)),
+        (["cash if_available_at_least 60", "deposits if_version 9"], ("if_available_at_least", 60)),
+    ],
+)
+def test_every_condition_must_hold(conditions: list[str], told: tuple[str, int] | None) -> None:
+    """
+    Two on one account, set by two of its postings, are both of before the entry; the first that fails is told.
+    """
+
+    def ask() -> EntryPosted:
+        asked = [condition(words) for words in conditions]
+        return post(given(KNOWN), "cash | 10 | \n cash | 5 | \n deposits | | 15", conditions=asked)
+
+    if told is None:
+        assert len(ask().postings) == 3
+        return
+    with pytest.raises(ConditionFailed) as refusal:
+        ask()
+    assert (refusal.value.condition, refusal.value.expected) == told
+
+
+def test_both_conditions_of_one_account_in_one() -> None:
+    """
+    The version is looked at first.
+    """
+    for least, version, told in (
+        (50, 2, None),
+        (50, 1, "if_version"),
+        (51, 2, "if_available_at_least"),
+        (51, 1, "if_version"),
+    ):
+        asked = [Condition(ids.account_id(BOOK, "cash"), least, version)]
+
+        try:
+            post(given(KNOWN), "cash | 1 | \n fees | | 1", conditions=asked)
+        except ConditionFailed as no:
+            assert no.condition == told
+        else:
+            assert told is None
+
+
+@pytest.mark.parametrize("words", ["cash if_version 2", "cash if_version 9", "cash if_available_at_least 0"])
+def test_a_condition_on_another_books_account(words: str) -> None:
+    """
+    It is not found, and whether it would hold is not told.
+    """
+    other = ids.book_id("other")
+
+    with pytest.raises(AccountNotFound) as refusal:
+        post(given(KNOWN), "deposits | 1 | \n fees | | 1", conditions=[condition(words, book_id=other)])
+
+    assert refusal.value.account_id == ids.account_id(other, "cash")
+
+
+@pytest.mark.parametrize(
+    ("table", "refusal"),
+    [
+        ("deposits | 1 | \n iced | | 1", AccountIsFrozen),
+        ("deposits | 2 | \n fees | | 1", EntryUnbalanced),
+        ("deposits | 1 | \n nobody | | 1", AccountNotFound),
+        ("deposits | 6 | \n purse | | 6", ConditionFailed),
+    ],
+)
+def test_conditions_come_after_the_accounts_and_before_the_limits(table: str, refusal: type[Refusal]) -> None:
+    """
+    Who set a condition that fails is told of it rather than of the funds that it was to guard.
+    """
+    with pytest.raises(refusal):
+        post(given(KNOWN), table, conditions=[condition("cash if_version 9")])
 
 
 def test_books_never_mix() -> None:
