@@ -57,7 +57,7 @@ def _shown(name: str, chosen: Settings, given: dict[str, str]) -> _Shown:
     source = f"--{name.replace('_', '-')}" if name in given else origin(name)
     if value is None:
         source = DEFAULT
-        value = default_home() if name == "home" else "an embedded Postgres in home"
+        value = {"home": default_home(), "database_url": "an embedded Postgres in home"}.get(name, "none")
     elif name == "database_url":
         value = _safe(value)
     return _Shown(name, str(value), source, variable(name))

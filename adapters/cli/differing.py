@@ -7,7 +7,8 @@ from uuid import UUID
 import typer
 
 from adapters.cli import showing
-from adapters.cli.asking import AsJson, BookName, book_here
+from adapters.cli.asking import AsJson, BookName
+from adapters.cli.books_in_log import book_here
 from adapters.cli.database import database, say
 from adapters.cli.failing import Failed
 from adapters.cli.settings import DatabaseUrl, Home

@@ -1,9 +1,9 @@
-"""`daybook import`: files through the same desk as HTTP, in this process."""
+"""`daybook import`: files through the same desk as HTTP, in this process; or over HTTP, to a server's."""
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +14,10 @@ from adapters.cli import showing
 from adapters.cli.database import database, say
 from adapters.cli.exporting import import_events
 from adapters.cli.failing import NO, Failed
-from adapters.cli.settings import DatabaseUrl, Home
+from adapters.cli.settings import DatabaseUrl, Home, Server, server_to_ask
 from adapters.imports import rows
 from adapters.imports.files import BadFile, Columns, read
-from adapters.imports.loading import Build, Counts, GivenUp, Loading
+from adapters.imports.loading import Build, Counts, GivenUp, Ledger, Loading
 from adapters.imports.rejects import Rejects
 from adapters.postgres.log import PostgresLog
 from adapters.postgres.store import PostgresEventStore
@@ -46,6 +46,7 @@ def import_(
         ),
     ] = None,
     actor: Annotated[str, typer.Option("--actor", help="Who is asking, for the audit trail.")] = "daybook import",
+    server: Server = None,
     database_url: DatabaseUrl = None,
     home: Home = None,
     as_json: Annotated[bool, typer.Option("--json", help="The counts as JSON, for programs.")] = False,
@@ -85,6 +86,9 @@ def import_(
     which and why (file,line,code,reason,row). Importing again asks anew for
     the rows that the ledger refused.
 
+    With --server rows go to a running server, in batches, under the same
+    keys: what either way has booked is already there for the other.
+
     --events makes the log of daybook export again in an empty store, equal to
     the byte: positions, times and seals; killed, the same command goes on.
 
@@ -99,7 +103,10 @@ def import_(
       daybook import --accounts accounts.csv --journal journal.csv
       daybook import --journal 2026-02.jsonl --book shop
     """
+    url = server_to_ask(server, database_url, home)
     if events is not None:
+        if url is not None:
+            raise Failed("--events makes a log in a database; a server takes no log (--server, DAYBOOK_SERVER)")
         if accounts is not None or journal is not None:
             raise Failed("--events goes by itself")
         import_events(events, database_url, home)
@@ -118,8 +125,14 @@ def import_(
     except (BadFile, ValueError) as error:
         raise Failed(str(error)) from error
     began = time.monotonic()
-    with database(database_url, home, migrated=True) as dsn:
-        counts = asyncio.run(_import(dsn, wanted, book=book, rejects=rejects, actor=actor))
+    work = partial(_import, files=wanted, rejects=rejects, actor=actor)
+    if url is not None:
+        from adapters.cli.importing_to_server import at_server
+
+        counts = at_server(url, book, actor, work)
+    else:
+        with database(database_url, home, migrated=True) as dsn:
+            counts = asyncio.run(work(_at_desk(dsn, book, actor)))
     if as_json:
         showing.json({name: _counts_json(counted) for name, counted in counts.items()})
     else:
@@ -148,31 +161,42 @@ def _entry_columns(path: Path | None) -> Columns:
     return rows.ENTRY_COLUMNS if path is None or path.suffix.lower() == ".csv" else rows.ENTRY_FIELDS
 
 
-async def _import(dsn: str, files: list[_File], *, book: str, rejects: Path | None, actor: str) -> dict[str, Counts]:
-    faults: list[BaseException] = []
-    desk = Desk(PostgresEventStore(dsn), report=lambda event, error: faults.append(error))
-    desk.start()
+async def _import(
+    ledger: AbstractAsyncContextManager[Ledger], *, files: list[_File], rejects: Path | None, actor: str
+) -> dict[str, Counts]:
     shared = Rejects(rejects) if rejects is not None else None
     counts: dict[str, Counts] = {}
     try:
-        await _open_book(dsn, desk, book, actor)
-        for file in files:
-            assert file.path is not None
-            kept = shared or Rejects(file.path.with_name(f"{file.path.name}.rejected.csv"))
-            try:
-                counts[file.name] = await _load(desk, file, file.path, kept, actor)
-            finally:
-                if shared is None:
-                    kept.close()
-            if kept.count:
-                say(f"Rejected rows of {file.path.name} are in {kept.path}")
+        async with ledger as taking:
+            for file in files:
+                assert file.path is not None
+                kept = shared or Rejects(file.path.with_name(f"{file.path.name}.rejected.csv"))
+                try:
+                    counts[file.name] = await _load(taking, file, file.path, kept, actor)
+                finally:
+                    if shared is None:
+                        kept.close()
+                if kept.count:
+                    say(f"Rejected rows of {file.path.name} are in {kept.path}")
     except GivenUp as error:
         raise Failed(f"the ledger was out of reach for too long ({error}); the same command goes on later") from error
     finally:
         if shared is not None:
             shared.close()
-        await desk.stop()
     return counts
+
+
+@asynccontextmanager
+async def _at_desk(dsn: str, book: str, actor: str) -> AsyncIterator[Ledger]:
+    """A desk of this process, for a book that is there or is opened."""
+    faults: list[BaseException] = []
+    desk = Desk(PostgresEventStore(dsn), report=lambda event, error: faults.append(error))
+    desk.start()
+    try:
+        await _open_book(dsn, desk, book, actor)
+        yield desk
+    finally:
+        await desk.stop()
 
 
 async def _open_book(dsn: str, desk: Desk, book: str, actor: str) -> None:
@@ -186,9 +210,9 @@ async def _open_book(dsn: str, desk: Desk, book: str, actor: str) -> None:
         raise Failed(f"book {book} cannot be opened: {outcome.refusal.code}")
 
 
-async def _load(desk: Desk, file: _File, path: Path, kept: Rejects, actor: str) -> Counts:
+async def _load(ledger: Ledger, file: _File, path: Path, kept: Rejects, actor: str) -> Counts:
     with showing.bar(file.name, total=path.stat().st_size, columns=_COLUMNS, **_fields(Counts(), 0.0)) as bar:
-        loading = Loading(desk, path, file.build, kept, actor=actor, watch=_watcher(bar, time.monotonic()))
+        loading = Loading(ledger, path, file.build, kept, actor=actor, watch=_watcher(bar, time.monotonic()))
         with closing(read(path, file.columns)) as lines:
             return await loading.run(lines)
 

@@ -9,10 +9,11 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 import typer
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -40,9 +41,26 @@ Home = Annotated[
         show_default=False,
     ),
 ]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        help="Ask this running server over HTTP, and no database; else DAYBOOK_SERVER, else look where the data is.",
+        show_default=False,
+    ),
+]
 
 FILE: Final = "daybook.toml"
 DEFAULT: Final = "default"
+
+
+def _server_url(url: str) -> str:
+    """Without a password: there is none to give, and what is shown and logged must not hold one."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+        raise ValueError("a server is named like http://127.0.0.1:8080, without user and password")
+    return url.rstrip("/")
 
 
 class Settings(BaseSettings):
@@ -50,13 +68,15 @@ class Settings(BaseSettings):
 
     `queue_max` is how many commands may wait; `patience_s` how long a caller waits for an answer, and `body_patience_s`
     how long a request's body may take to arrive, in seconds; `body_bytes_max` how large it may be, and a batch's
-    `batch_body_bytes_max`; `streams_max` how many event streams a process has open at once.
+    `batch_body_bytes_max`; `streams_max` how many event streams a process has open at once. `server` is the one
+    that commands ask which can.
     """
 
     model_config = SettingsConfigDict(env_prefix="DAYBOOK_", env_ignore_empty=True, extra="forbid", frozen=True)
 
     database_url: str | None = Field(default=None, validation_alias=AliasChoices("DATABASE_URL", "database_url"))
     home: Path | None = None
+    server: Annotated[str, AfterValidator(_server_url)] | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     queue_max: int = Field(default=10_000, ge=1)
@@ -116,6 +136,23 @@ def settings() -> Settings:
     if os.environ.get("DAYBOOK_HOME") and not os.environ.get("DATABASE_URL"):
         return found.model_copy(update={"database_url": None})
     return found
+
+
+def server_to_ask(server: str | None, database_url: str | None, home: Path | None) -> str | None:
+    """The URL of the server that these options, or else the settings, say to ask; None: look where the data is.
+
+    Raises:
+        Failed: As `settings`; the URL is malformed, or beside it the options say where the data is.
+    """
+    chosen = settings().server
+    if not server:
+        return None if database_url or home else chosen
+    if database_url or home:
+        raise Failed("say --server, or where the data is (--database-url, --home), not both")
+    try:
+        return _server_url(server)
+    except ValueError as error:
+        raise Failed(f"--server: {error}") from error
 
 
 def variable(name: str) -> str:

@@ -1,22 +1,21 @@
-"""Rows through the desk: many in flight, decided in the file's order, each booked once however often it is asked.
+"""Rows to the ledger: many in flight, decided in the file's order, each booked once however often it is asked.
 
-The desk decides in the order of submission, so nobody waits for the row before. When a row has to be asked again (the
-store was away, or an earlier import left a refusal under its key), the rows in flight behind it that were refused are
-asked again too, in order: they may have been refused for want of it.
+The ledger, a desk or a server, decides in the order of submission, so nobody waits for the row before. When a row has
+to be asked again (the store was away, or an earlier import left a refusal under its key), the rows in flight behind it
+that were refused are asked again too, in order: they may have been refused for want of it.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
 from adapters.imports.files import BadRow, Line
 from adapters.imports.rejects import Rejects
 from commands.command import Asked, Command, ask
-from commands.desk import Desk, Outcome
 from domain.errors import KeyInFlight, KeyReused, OutcomeUnknown, Overloaded, Refusal, Unavailable
 
 IN_FLIGHT: Final = 2_000
@@ -28,6 +27,23 @@ _ASK_AGAIN: Final = (KeyInFlight, OutcomeUnknown, Overloaded, Unavailable)
 
 Build = Callable[[dict[str, Any]], tuple[str, Command]]
 """The key and the command of a row; raises BadRow."""
+
+
+class Answer(Protocol):
+    """What came of a command: booked, or refused; `replayed`: the first answer, given again."""
+
+    @property
+    def refusal(self) -> Refusal | None: ...
+    @property
+    def replayed(self) -> bool: ...
+
+
+class Ledger(Protocol):
+    """What takes commands, in the order of submission: a desk, or `adapters.imports.batches`."""
+
+    async def submit(self, asked: Asked) -> Answer:
+        """The answer, durable; raises what `Desk.submit` does, and BadRow, GivenUp and others, which end the row."""
+        ...
 
 
 class Counts(Struct):
@@ -50,7 +66,7 @@ class _Row(Struct, eq=False):
     command: Command | None = None
     bad: BadRow | None = None
     attempt: int = 1
-    task: "asyncio.Task[Outcome] | None" = None
+    task: "asyncio.Task[Answer] | None" = None
 
 
 class GivenUp(Exception):
@@ -67,7 +83,7 @@ class Loading:
 
     def __init__(
         self,
-        desk: Desk,
+        ledger: Ledger,
         file: Path,
         build: Build,
         rejects: Rejects,
@@ -78,7 +94,7 @@ class Loading:
         patience_s: float = PATIENCE_S,
     ) -> None:
         self.counts = Counts()
-        self._desk = desk
+        self._ledger = ledger
         self._file = file
         self._build = build
         self._rejects = rejects
@@ -119,7 +135,7 @@ class Loading:
         return row
 
     def _submit(self, row: _Row) -> None:
-        row.task = asyncio.create_task(self._desk.submit(self._asked(row)))
+        row.task = asyncio.create_task(self._ledger.submit(self._asked(row)))
 
     def _asked(self, row: _Row) -> Asked:
         assert row.command is not None
@@ -141,7 +157,7 @@ class Loading:
                 await asyncio.sleep(pause)
                 waited += pause
                 pause = min(2 * pause, _PAUSES_S[1])
-            elif not (isinstance(answer, Outcome) and answer.replayed and answer.refusal is not None):
+            elif isinstance(answer, Exception) or not answer.replayed or answer.refusal is None:
                 break
             await self._ask_again()
         self._window.popleft()
@@ -154,7 +170,7 @@ class Loading:
             if row.task is None:
                 continue
             answer = await _answer(row)
-            if isinstance(answer, Outcome):
+            if not isinstance(answer, Exception):
                 if answer.refusal is None:
                     continue
                 row.attempt += 1
@@ -162,28 +178,28 @@ class Loading:
                 continue
             self._submit(row)
 
-    def _count(self, row: _Row, answer: Outcome | Exception) -> None:
+    def _count(self, row: _Row, answer: Answer | Exception) -> None:
         match answer:
-            case Outcome(refusal=None, replayed=replayed):
-                if replayed:
-                    self.counts.already += 1
-                else:
-                    self.counts.booked += 1
-                return
-            case Outcome(refusal=Refusal() as refusal):
-                bad = BadRow(refusal.code, _words(refusal))
-            case KeyReused():
-                bad = BadRow("reference_reused", f"{row.key.partition(':')[2]} was imported before with other contents")
             case BadRow():
                 bad = answer
+            case KeyReused():
+                bad = BadRow("reference_reused", f"{row.key.partition(':')[2]} was imported before with other contents")
+            case Exception():
+                raise answer
+            case _ if answer.refusal is not None:
+                bad = BadRow(answer.refusal.code, _words(answer.refusal))
+            case _ if answer.replayed:
+                self.counts.already += 1
+                return
             case _:
-                raise answer if isinstance(answer, Exception) else AssertionError(answer)
+                self.counts.booked += 1
+                return
         self.counts.rejected += 1
         self._rejects.add(self._file, row.line.number, bad.code, bad.reason, row.line.text)
 
 
-async def _answer(row: _Row) -> Outcome | Exception:
-    """What the desk said, an error being an answer; only an end of the import itself is raised."""
+async def _answer(row: _Row) -> Answer | Exception:
+    """What the ledger said, an error being an answer; only an end of the import itself is raised."""
     assert row.task is not None
     try:
         return await row.task

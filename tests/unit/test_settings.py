@@ -49,12 +49,14 @@ def test_the_file(nothing_set: Path) -> None:
         'database_url = "postgresql://db/books"\nhome = "data"\nhost = "::1"\nport = 9000\nqueue_max = 5\n'
         'patience_s = 2.5\nbody_patience_s = 3\nlog_level = "error"\nlog_format = "json"\n'
         "body_bytes_max = 2048\nbatch_body_bytes_max = 4096\nstreams_max = 7\n"
+        'server = "http://ledger:8080"\n'
     )
 
     found = settings()
 
     assert set(found.model_dump().values()) == {
-        *("postgresql://db/books", Path("data"), "::1", 9000, 5, 2.5, 3.0, "error", "json", 2048, 4096, 7)
+        *("postgresql://db/books", Path("data"), "::1", 9000, 5, 2.5, 3.0, "error", "json", 2048, 4096, 7),
+        "http://ledger:8080",
     }
     assert {origin(name) for name in Settings.model_fields} == {
         f"daybook.toml: {name}" for name in Settings.model_fields
@@ -108,7 +110,7 @@ def test_a_home_in_the_environment_goes_before_a_database_in_the_file(monkeypatc
     ("text", "said"),
     [
         ("prot = 9000", "prot: there is no such setting"),
-        ("[server]\nport = 9000", "server: there is no such setting"),
+        ("[web]\nport = 9000", "web: there is no such setting"),
         ('port = "many"', "port: Input should be a valid integer"),
         ("port = 65536", "port: Input should be less than or equal to 65535"),
         ("queue_max = 0", "queue_max: "),
