@@ -12,11 +12,24 @@ import pytest
 from adapters.embedded_postgres import Server
 from adapters.postgres.store import PostgresEventStore
 from commands.command import Asked
-from commands.desk import Answer, Desk
+from commands.desk import Answer, Desk, Outcome
 from domain import ids
 from domain.errors import KeyInFlight, OutcomeUnknown, Overloaded, Unavailable
 from tests.faults import Proxy, own_postgres, processes, proxy
-from tests.support import BOOK, Reports, answers, asked, books_of, open_account, open_book, said, started, transfer
+from tests.support import (
+    BOOK,
+    Reports,
+    answers,
+    asked,
+    batch,
+    books_of,
+    items_said,
+    open_account,
+    open_book,
+    said,
+    started,
+    transfer,
+)
 
 TILL = ids.account_id(BOOK, "till")
 
@@ -84,6 +97,105 @@ def test_a_commit_that_never_arrived_is_a_definite_no(database: str, between: Pr
 
     asyncio.run(scenario())
     assert books_of(database).check()[TILL] == (3, 0)
+
+
+OWN = (transfer("till", "bank", 2), "own")
+BATCHES = {
+    "atomic": (
+        batch("atomic", transfer("till", "bank", 1), OWN, open_account("new"), key="b"),
+        "done",
+        ["done"] * 3,
+        4,
+    ),
+    "independent": (
+        batch(
+            "independent", transfer("till", "bank", 1), transfer("till", "nobody"), OWN, open_account("new"), key="b"
+        ),
+        "done",
+        ["done", "account_not_found", "done", "done"],
+        5,
+    ),
+    "refused": (
+        batch("atomic", transfer("till", "bank", 1), OWN, transfer("till", "nobody"), key="b"),
+        "batch_refused",
+        [],
+        1,
+    ),
+}
+"""A batch, its answer and its commands' in a word each, and how many events it leaves."""
+in_each_mode = pytest.mark.parametrize(("put", "word", "items", "events"), BATCHES.values(), ids=BATCHES.keys())
+
+
+@in_each_mode
+@pytest.mark.parametrize("fault", ["reply", "silence"])
+def test_a_batch_whose_reply_is_lost_is_looked_up(
+    database: str, between: Proxy, fault: str, put: Asked, word: str, items: list[str], events: int
+) -> None:
+    """
+    All of it has landed, beside what others asked: it is answered in order, and so again for ever, whoever is asked.
+    """
+    reports = Reports()
+
+    async def scenario() -> None:
+        async with started(PostgresEventStore(between.dsn), reports) as desk:
+            await opened(desk)
+            between.fault = fault
+            first, *others = await answers(desk, put, *some())
+            assert ([said(first), items_said(first)], [*map(said, others)]) == ([word, items], DONE)
+            assert between.cuts == 1
+            await asked_again(desk, put, first)
+        async with started(PostgresEventStore(database)) as another:
+            await asked_again(another, put, first)
+
+    asyncio.run(scenario())
+    assert [event for event, _ in reports] == ["desk.outcome_unknown"]
+    books = books_of(database)
+    assert books.check()[TILL] == ((6, 0) if items else (3, 0))
+    assert len(books.events) == 3 + len(DONE) + events
+
+
+async def asked_again(desk: Desk, put: Asked, first: Answer) -> None:
+    """The retry has the first answers; and so has whoever asks for one of them by its own key."""
+    assert isinstance(first, Outcome)
+    [again] = await answers(desk, put)
+    assert isinstance(again, Outcome)
+    assert said(again) == f"{said(first)} again"
+    assert again.recorded == first.recorded
+    assert [word.removesuffix(" again") for word in items_said(again)] == items_said(first)
+    for was, is_ in zip(first.items, again.items, strict=True):
+        assert isinstance(was, Outcome) and isinstance(is_, Outcome)
+        assert is_.recorded == was.recorded
+        assert (is_.refusal and is_.refusal.details()) == (was.refusal and was.refusal.details())
+    if first.items:
+        [alone] = await answers(desk, asked(*OWN))
+        assert isinstance(alone, Outcome)
+        assert said(alone) == "done again"
+        assert alone.recorded in [item.recorded for item in first.items if isinstance(item, Outcome)]
+
+
+@in_each_mode
+@pytest.mark.parametrize("fault", ["commit", "append"])
+def test_a_batch_that_never_arrived_leaves_nothing(
+    database: str, between: Proxy, fault: str, put: Asked, word: str, items: list[str], events: int
+) -> None:
+    """
+    Neither it nor any of its commands is done, nor is any of their keys used; asked again, it is done as a whole.
+    """
+
+    async def scenario() -> None:
+        async with started(PostgresEventStore(between.dsn)) as desk:
+            await opened(desk)
+            between.fault = fault
+            assert await words(desk, [put]) == ["Unavailable"]
+            assert between.cuts == 1
+            assert len(books_of(database).events) == 3
+            [again] = await answers(desk, put)
+            assert (said(again), items_said(again)) == (word, items)
+
+    asyncio.run(scenario())
+    books = books_of(database)
+    assert books.check()[TILL] == ((3, 0) if items else (0, 0))
+    assert len(books.events) == 3 + events
 
 
 @pytest.mark.parametrize(("fault", "word"), [("reply", "done again"), ("commit", "done")])
