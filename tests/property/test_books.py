@@ -6,6 +6,7 @@ The model knows what Daybook should answer and what every account should hold; i
 from collections.abc import Collection
 from copy import deepcopy
 from datetime import datetime, timedelta
+from fractions import Fraction
 from itertools import count
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -93,6 +94,18 @@ splitting = st.fixed_dictionaries(
         "rest": st.none() | euros,
     }
 ).filter(lambda wish: wish["destinations"] or wish["rest"])
+exchanging = st.fixed_dictionaries(
+    {
+        "do": st.just("exchange"),
+        "book": books,
+        "source": euros | codes,
+        "source_position": euros | euros | codes,
+        "destination": dollars | codes,
+        "destination_position": dollars | dollars | codes,
+        "amount": amounts,
+        "rate": st.sampled_from(["1.0842", "0.5", "1.5", "0.025", "1", "12.345"]),
+    }
+)
 placing = st.fixed_dictionaries(
     {
         "do": st.just("place"),
@@ -124,7 +137,7 @@ limiting = st.fixed_dictionaries(
 standing = st.sampled_from(["freeze", "unfreeze", "unfreeze", "close"])
 alone_ = st.one_of(
     *[posting] * 6,
-    *[splitting, placing, placing, upon_hold, upon_hold] * 2,
+    *[splitting, exchanging, placing, placing, upon_hold, upon_hold] * 2,
     *[st.fixed_dictionaries({"do": st.just("reverse"), "nth": nth})] * 2,
     limiting,
     st.fixed_dictionaries({"do": standing, "book": books, "code": codes}),
@@ -291,6 +304,19 @@ class Model:
         side = OTHER[_falls(sources[0])]
         lines = [*taken, *((code, side, part, "EUR") for code, part in given)]
         return self.post({"book": book, "lines": [line for line in lines if line[2]], "condition": None}, key)
+
+    def exchange(self, wish: dict[str, Any], key: str) -> int:
+        """A euro has as many cents as a dollar: cents times the rate, and what is just between two goes to the even."""
+        names = [wish[name] for name in ("source", "source_position", "destination_position", "destination")]
+        source, _, _, destination = (self._account({"book": wish["book"], "code": code}) for code in names)
+        _must(source["currency"] != destination["currency"], "exchange_within_currency")
+        received = round(wish["amount"] * Fraction(wish["rate"]))
+        _must(received > 0, "conversion_too_small")
+        falls = _falls(source)
+        gives, gets = (wish["amount"], source["currency"]), (received, destination["currency"])
+        moves = zip(names, (falls, OTHER[falls]) * 2, (gives, gives, gets, gets), strict=True)
+        lines = [(code, side, amount, currency) for code, side, (amount, currency) in moves]
+        return self.post({"book": wish["book"], "lines": lines, "condition": None}, key)
 
     def batch(self, wish: dict[str, Any], key: str) -> int:
         raise AssertionError("a batch is asked command by command")
@@ -461,6 +487,8 @@ def command(wish: dict[str, Any], hour: int = 0) -> Command:
             return PostEntry(book=book, postings=tuple(postings))
         case "split":
             return PostEntry.model_validate({"book": book, "split": _recipe(wish)})
+        case "exchange":
+            return PostEntry.model_validate({"book": book, "exchange": _exchange(wish)})
         case "reverse":
             return ReverseEntry(entry_id=wish["entry_id"])
         case "place":
@@ -504,6 +532,13 @@ def _recipe(wish: dict[str, Any]) -> dict[str, Any]:
         "sources": [{"account": code, "maximum": maximum} for code, maximum in wish["sources"]],
         "destinations": [*destinations, *([{"account": wish["rest"]}] if wish["rest"] else [])],
     }
+
+
+def _exchange(wish: dict[str, Any]) -> dict[str, Any]:
+    ends = {
+        end: {"account": wish[end], "position_account": wish[f"{end}_position"]} for end in ("source", "destination")
+    }
+    return {**ends, "amount": wish["amount"], "rate": wish["rate"]}
 
 
 def changed(command: Command) -> Command | None:
@@ -601,7 +636,7 @@ class Books(RuleBasedStateMachine):
         word = self.model.answer(wish, key)
         made = command(wish, self.model.hour)
         name = ids.command_id(made.scope, made.kind, key)
-        if wish["do"] in ("post", "split", "reverse", "capture"):
+        if wish["do"] in ("post", "split", "exchange", "reverse", "capture"):
             self.posted.append((key, name))
         if wish["do"] == "place":
             self.placed.append((key, name))
