@@ -108,29 +108,23 @@ class Batches:
 
     async def _post(self, batch: list[_Waiting]) -> None:
         """Every command its own answer; a batch without one fails them all."""
+        settled: list[Settled | Exception]
         asked = calls.post_batch(self._book, [waiting.call for waiting in batch], mode="independent")
         try:
             answered = await self._client.ask(asked)
+            answers = zip(answered.answers, answered.replayed, strict=True)
+            settled = [_settled(answer, replayed=replayed) for answer, replayed in answers]
         except (Unavailable, OutcomeUnknown) as error:
-            _fail(batch, GivenUp(str(error)))
-            return
+            settled = [GivenUp(str(error))] * len(batch)
         except Exception as error:
-            _fail(batch, error)
-            return
-        for waiting, answer, replayed in zip(batch, answered.answers, answered.replayed, strict=True):
-            settled = _settled(answer, replayed=replayed)
+            settled = [error] * len(batch)
+        for waiting, answer in zip(batch, settled, strict=True):
             if waiting.future.done():
                 continue  # Who asked has gone.
-            if isinstance(settled, Exception):
-                waiting.future.set_exception(settled)
+            if isinstance(answer, Exception):
+                waiting.future.set_exception(answer)
             else:
-                waiting.future.set_result(settled)
-
-
-def _fail(batch: list[_Waiting], error: Exception) -> None:
-    for waiting in batch:
-        if not waiting.future.done():
-            waiting.future.set_exception(error)
+                waiting.future.set_result(answer)
 
 
 def _call(asked: Asked) -> Call[Any]:

@@ -1,14 +1,25 @@
 """Commands that ask a running server instead of the database: the same answers, through the typed client."""
 
+import asyncio
+import gc
 import json
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from adapters.client import AsyncClient, NotUnderstood, Patience
+from adapters.imports import rows
+from adapters.imports.batches import Batches, Settled
+from adapters.imports.files import read
+from adapters.imports.loading import GivenUp, Loading
+from adapters.imports.rejects import Rejects
+from commands.command import Asked, ask
+from domain import ids
 from tests.e2e.test_cli import ACCOUNTS, BALANCES, JOURNAL, Daybook
 from tests.serving import Caller, hold, serving_process, transfer, until
 
@@ -156,7 +167,7 @@ def test_import(near: Daybook, far: Daybook) -> None:
     Through a server it comes to the same books and the same rejected rows; once more, either way, it is all there.
     """
     first = far(*IMPORT, "--json")
-    rows = rejected(far)
+    first_rejected = rejected(far)
     again, here = far(*IMPORT, "--json"), near(*IMPORT, "--json")
 
     assert json.loads(first.out) == {
@@ -164,10 +175,10 @@ def test_import(near: Daybook, far: Daybook) -> None:
         "journal": {"rows": 7, "booked": 4, "already": 0, "rejected": 3},
     }
     assert "Rejected rows of journal.csv are in journal.csv.rejected.csv" in first.err
-    assert [line.split(",")[1:3] for line in rows.splitlines()[1:]] == [
+    assert [line.split(",")[1:3] for line in first_rejected.splitlines()[1:]] == [
         *(["5", "account_not_found"], ["6", "insufficient_funds"], ["7", "invalid_amount"]),
     ]
-    assert "requested 500000, available 100000, limit overdraft_limit" in rows
+    assert "requested 500000, available 100000, limit overdraft_limit" in first_rejected
     assert rejected(far) == rejected(near)
     assert json.loads(again.out) == json.loads(here.out)
     assert json.loads(again.out)["journal"] == {"rows": 7, "booked": 0, "already": 4, "rejected": 3}
@@ -234,8 +245,8 @@ def test_a_server_that_comes_back(tmp_path: Path, database: str, near: Daybook) 
     """
     A server that dies under an import and is there again later is waited for, and nothing is lost or booked twice.
     """
-    rows = "".join(f"r-{n},2026-01-01,bank,owner,1,EUR\n" for n in range(5_000))
-    near.file("journal.csv", "reference,value_date,debit,credit,amount,currency\n" + rows)
+    many = "".join(f"r-{n},2026-01-01,bank,owner,1,EUR\n" for n in range(5_000))
+    near.file("journal.csv", "reference,value_date,debit,credit,amount,currency\n" + many)
     with serving_process(database) as first:
         port = int(first.base_url.rpartition(":")[2])
         with near.running(*IMPORT, "--json", "--server", first.base_url) as popen:
@@ -297,3 +308,78 @@ def test_an_option_before_the_environment(near: Daybook, database: str) -> None:
 
     assert near("balance", "--all", "--csv", "--database-url", database).out == BALANCES
     assert near("balance", "--all").code == 2
+
+
+def asked_for(reference: str, debit: str = "bank") -> Asked:
+    key, command = rows.entry(
+        {
+            **{"reference": reference, "value_date": "2026-01-01", "debit": debit, "credit": "owner"},
+            **{"amount": "1.00", "currency": "EUR"},
+        },
+        book="main",
+    )
+    return ask(command, actor="me", key=key)
+
+
+def test_batches() -> None:
+    """
+    Commands go in order, in batches bounded in number and size, the same key never twice in one.
+    """
+    sent: list[list[str]] = []
+    bank = ids.account_id(ids.book_id("main"), "bank")
+    no = {"type": "", "title": "", "status": 404, "code": "account_not_found", "transient": False, "request_id": ""}
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        commands = json.loads(request.content)["commands"]
+        sent.append([command["idempotency_key"].removeprefix("import:") for command in commands])
+        problem = {"status": 404, "body": {**no, "account_id": ids.show(ids.ACCOUNT, bank)}, "replayed": False}
+        answers = [problem] * len(commands)
+        body = {"object": "batch", "mode": "independent", "position": 9, "answers": answers}
+        return httpx2.Response(200, json=body)
+
+    async def submit(*references: str, commands_max: int = 3, bytes_max: int = 10_000) -> list[Settled]:
+        async with AsyncClient("http://x", actor="me", transport=httpx2.MockTransport(answer)) as client:
+            batches = Batches(client, "main", commands_max=commands_max, bytes_max=bytes_max)
+            return await asyncio.gather(*(batches.submit(asked_for(name)) for name in references))
+
+    settled = asyncio.run(submit(*"abcdefg"))
+    asyncio.run(submit(*"aab"))
+    asyncio.run(submit("a", "b" * 200, "c", bytes_max=300))
+
+    assert sent[:3] == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
+    assert sent[3:5] == [["a"], ["a", "b"]]
+    assert sent[5:] == [["a"], ["b" * 200], ["c"]]
+    assert [str(one.refusal.details()["account_id"]) for one in settled if one.refusal] == [str(bank)] * 7
+
+
+@pytest.mark.parametrize("answered", [None, httpx2.Response(200, json={"object": "batch"})])
+def test_a_server_that_stays_away(tmp_path: Path, answered: httpx2.Response | None) -> None:
+    """
+    An import gives up in the end, and each row that was waiting is told; nothing is left over to complain later.
+    """
+    complaints: list[object] = []
+    (tmp_path / "j.csv").write_text(JOURNAL)
+    kept = Rejects(tmp_path / "rejects.csv")
+
+    def away(request: httpx2.Request) -> httpx2.Response:
+        if answered is None:
+            raise httpx2.ReadError("away")
+        return answered
+
+    async def load() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        patience = Patience(total_s=0.1)
+        async with AsyncClient(
+            "http://x", actor="me", patience=patience, transport=httpx2.MockTransport(away)
+        ) as client:
+            build, watch = partial(rows.entry, book="main"), lambda counts, end: None
+            ledger = Batches(client, "main")
+            loading = Loading(ledger, tmp_path / "j.csv", build, kept, actor="me", watch=watch)
+            with pytest.raises((GivenUp, NotUnderstood)):
+                await loading.run(read(tmp_path / "j.csv", rows.ENTRY_COLUMNS))
+            await ledger.stop()
+
+    asyncio.run(load())
+    gc.collect()
+
+    assert complaints == []
