@@ -141,6 +141,9 @@ class Read(BaseModel):
     """Of every read. `current`: it sees every command acknowledged before it began, or waits, or fails.
 
     `eventual`: it sees what the read model has got to. `min_position`: it sees that position at least, whatever else.
+
+    What is not there yet is waited for, for two seconds, a position past the log's end too; then it is answered with
+    `read_model_behind`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -212,7 +215,10 @@ class ValueDateRange(BaseModel):
 
 
 class Past(Read):
-    """As it was known at a position of the log, or at a time; now, unless one of them is given."""
+    """As it was known at a position of the log, or at a time; now, unless one of them is given.
+
+    A position past the log's end is waited for, for two seconds; then it is answered with `read_model_behind`.
+    """
 
     position: Position | None = None
     at: Annotated[Time, AfterValidator(_known_by)] | None = None
