@@ -112,7 +112,7 @@ class Command(BaseModel, ABC):
     kind: ClassVar[str]
     """The published name of the command, part of what its Idempotency-Key names."""
 
-    @property
+    @property  # Where working it out costs something, it is a cached_property: it is asked for again and again.
     @abstractmethod
     def scope(self) -> UUID:
         """The book it is asked of, or the thing it is asked upon."""
@@ -180,5 +180,9 @@ def account_named(book: UUID, name: str) -> UUID:
 
 def known_accounts(draft: Draft, account_ids: Iterable[UUID], book: UUID) -> dict[UUID, Account]:
     """Those that the book has: nothing of another book is looked at, be it for a balance or a condition."""
-    found = {account_id: draft.accounts[account_id] for account_id in account_ids}
-    return {name: account for name, account in found.items() if account is not None and account.book_id == book}
+    known = draft.accounts
+    return {
+        account.id: account
+        for account_id in account_ids
+        if (account := known[account_id]) is not None and account.book_id == book
+    }

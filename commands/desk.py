@@ -6,7 +6,7 @@ One thread does this, one batch after the other; any number of desks on one data
 import asyncio
 import threading
 from bisect import bisect_left
-from collections import ChainMap, Counter, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from itertools import chain, repeat
@@ -55,7 +55,7 @@ from domain.events import (
 )
 from domain.hold import Hold
 from domain.journal import Entry
-from domain.ledger import Draft, Ledger
+from domain.ledger import Draft, Ledger, Overlay
 from domain.ports import EventStore, Writing
 from domain.posting import ZERO
 
@@ -458,12 +458,11 @@ class _Decided:
     def _fork(self) -> "_Decided":
         """For what is to be kept whole or thrown away."""
         draft = Draft(self._draft, self._draft.now)
-        return _Decided(draft, self._writing, ChainMap({}, self._first), self._streams)
+        return _Decided(draft, self._writing, Overlay(self._first), self._streams)
 
     def _keep(self, fork: "_Decided") -> None:
         fork._draft.keep()
-        assert isinstance(fork._first, ChainMap)
-        self._first.update(fork._first.maps[0])
+        self._first.update(fork._first)
 
     def _answer(self, asked: Asked) -> Answer:
         first = self._first_answer(asked.command_id)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
@@ -204,13 +205,18 @@ class PostEntry(Command):
     def _is_well_formed(self) -> Self:
         if sum(form is not None for form in (self.postings, self.split, self.exchange)) != 1:
             raise ValueError("an entry is given as one of postings, split and exchange")
-        for account in self._accounts():
-            account_named(self.scope, account)
+        _ = self.account_ids
         return self
 
-    @property
+    @cached_property
     def scope(self) -> UUID:
         return book_named(self.book)
+
+    @cached_property
+    def account_ids(self) -> tuple[UUID, ...]:
+        """Of every account named, in the order of their naming; ValueError for a malformed id."""
+        book_id = self.scope
+        return tuple([account_named(book_id, name) for name in self._accounts()])
 
     def _parts(self) -> Iterator[_OnAccount]:
         if self.postings is not None:
@@ -228,15 +234,14 @@ class PostEntry(Command):
                 yield part.position_account
 
     def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
-        book_id = self.scope
-        for account in self._accounts():
-            yield "account", account_named(book_id, account)
+        for account_id in self.account_ids:
+            yield "account", account_id
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         book_id = self.scope
         postings, recipe = self._worked_out(draft, book_id)
         posted = journal.post(
-            known_accounts(draft, [account_named(book_id, name) for name in self._accounts()], book_id),
+            known_accounts(draft, self.account_ids, book_id),
             draft.totals,
             book_id=book_id,
             postings=postings,
@@ -257,7 +262,8 @@ class PostEntry(Command):
         if self.exchange is not None:
             return self.exchange.postings(draft, book)
         assert self.postings is not None
-        return [Posting(account_named(book, p.account), p.side, p.amount, p.currency) for p in self.postings], None
+        named = zip(self.account_ids, self.postings, strict=True)
+        return [Posting(account_id, p.side, p.amount, p.currency) for account_id, p in named], None
 
 
 class ReverseEntry(Command):

@@ -40,7 +40,7 @@ class Type(StrEnum):
     @property
     def normal_side(self) -> Side:
         """The side on which an account of this type grows."""
-        return Side.DEBIT if self in (Type.ASSET, Type.EXPENSE) else Side.CREDIT
+        return Side.DEBIT if self is Type.ASSET or self is Type.EXPENSE else Side.CREDIT
 
 
 class Status(StrEnum):
@@ -61,12 +61,10 @@ class Limits(Struct, frozen=True):
     @property
     def lowest(self) -> tuple[str, int, int] | None:
         """The limit that binds from below: its name, its value, and the lowest available balance it allows."""
-        limits = []
-        if self.overdraft_limit is not None:
-            limits.append(("overdraft_limit", self.overdraft_limit, -self.overdraft_limit))
-        if self.floor is not None:
-            limits.append(("floor", self.floor, self.floor))
-        return max(limits, key=lambda limit: limit[2], default=None)
+        overdraft, floor = self.overdraft_limit, self.floor
+        if overdraft is None or (floor is not None and floor > -overdraft):
+            return None if floor is None else ("floor", floor, floor)
+        return "overdraft_limit", overdraft, -overdraft
 
 
 class Account(Struct, frozen=True):

@@ -3,10 +3,9 @@
 Everything in it is immutable, so a `Draft` on top of a `Ledger` is thrown away for nothing when its batch is not kept.
 """
 
-from collections import ChainMap
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeVar, overload
 from uuid import UUID
 
 from msgspec import Struct
@@ -43,6 +42,36 @@ from domain.journal import Entry
 from domain.posting import PostingRow, Totals
 
 V = TypeVar("V")
+D = TypeVar("D")
+
+
+class Overlay(dict[UUID, V]):
+    """What changed on top of `base`, which stays as it is: only keys set here are in it as a dict.
+
+    Reads fall through. It stands for `collections.ChainMap`, whose every read is several Python calls.
+    """
+
+    def __init__(self, base: Mapping[UUID, V]) -> None:
+        super().__init__()
+        self._base = base
+
+    def __missing__(self, key: UUID) -> V:
+        return self._base[key]
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or key in self._base
+
+    @overload
+    def get(self, key: UUID, default: None = None, /) -> V | None: ...
+    @overload
+    def get(self, key: UUID, default: V, /) -> V: ...
+    @overload
+    def get(self, key: UUID, default: D, /) -> V | D: ...
+    def get(self, key: UUID, default: object = None, /) -> object:
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
 
 class Head(Struct, frozen=True):
@@ -83,11 +112,8 @@ class Ledger:
 
     def apply(self, recorded: Recorded) -> None:
         """Bring what is known of the things this event touches up to date; the rest is left to be looked up."""
+        self._post(recorded)
         event, stream = recorded.event, recorded.stream_id
-        for line in lines(event):
-            before = self.totals.get(line.account_id)
-            if before is not None:
-                self.totals[line.account_id] = line.onto(before)
         match event:
             case EntryPosted():
                 if stream in self.entries:
@@ -116,6 +142,12 @@ class Ledger:
                     self.accounts[stream] = account_rules.evolve(known, event)
         self.applied = recorded.position
 
+    def _post(self, recorded: Recorded) -> None:
+        for line in lines(recorded.event):
+            before = self.totals.get(line.account_id)
+            if before is not None:
+                self.totals[line.account_id] = line.onto(before)
+
     def forget(self) -> None:
         """Drop everything known, as after a long gap or a failure; it is looked up again when needed."""
         for mapping in (self.books, self.accounts, self.totals, self.entries, self.holds):
@@ -134,11 +166,11 @@ class Draft(Ledger):
         self._base = base
         self.now = now
         self.applied = base.applied
-        self.books = ChainMap({}, base.books)
-        self.accounts = ChainMap({}, base.accounts)
-        self.totals = ChainMap({}, base.totals)
-        self.entries = ChainMap({}, base.entries)
-        self.holds = ChainMap({}, base.holds)
+        self.books = Overlay(base.books)
+        self.accounts = Overlay(base.accounts)
+        self.totals = Overlay(base.totals)
+        self.entries = Overlay(base.entries)
+        self.holds = Overlay(base.holds)
         self.events: list[RawEvent] = []
         self.postings: list[PostingRow] = []
 
@@ -155,17 +187,22 @@ class Draft(Ledger):
             position = self.applied + 1
             raw = RawEvent(position, stream, version, event.name, self.now, meta, encode(event), command_id)
             recorded = Recorded(position, stream, version, self.now, event, metadata, command_id)
-            self.postings.extend(self._rows(position, event))
             self.apply(recorded)
             self.events.append(raw)
             added.append(recorded)
             command_id = None
         return added
 
-    def _rows(self, position: int, event: Event) -> Iterator[PostingRow]:
-        touched = lines(event)
-        totals = {line.account_id: self.totals[line.account_id] for line in touched}
-        return posting.rows(touched, position=position, value_date=value_date_of(event, self.now.date()), totals=totals)
+    def _post(self, recorded: Recorded) -> None:
+        """Every account that a command touches is known here, so its postings are numbered and summed up."""
+        touched = lines(recorded.event)
+        if touched:
+            self.postings += posting.rows(
+                touched,
+                position=recorded.position,
+                value_date=value_date_of(recorded.event, self.now.date()),
+                totals=self.totals,
+            )
 
     def batch(self, head: Head) -> Batch:
         """What is to be committed after `head`; there must be at least one event."""
@@ -177,17 +214,12 @@ class Draft(Ledger):
     def keep(self) -> None:
         """What was decided becomes what is known to the base: it is committed, or part of the larger draft."""
         base = self._base
-        base.books.update(self._own(self.books))
-        base.accounts.update(self._own(self.accounts))
-        base.totals.update(self._own(self.totals))
+        base.books.update(self.books)
+        base.accounts.update(self.accounts)
+        base.totals.update(self.totals)
         base.applied = self.applied
         if isinstance(base, Draft):
-            base.entries.update(self._own(self.entries))
-            base.holds.update(self._own(self.holds))
+            base.entries.update(self.entries)
+            base.holds.update(self.holds)
             base.events.extend(self.events)
             base.postings.extend(self.postings)
-
-    @staticmethod
-    def _own(mapping: MutableMapping[UUID, V]) -> MutableMapping[UUID, V]:
-        assert isinstance(mapping, ChainMap)
-        return mapping.maps[0]

@@ -1,12 +1,14 @@
 """A posting: one account, one positive amount, one side. An account's totals are the sums of its postings."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, MutableMapping
 from datetime import date
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
+
+# gc=False: these are made by the million, refer to no container, and so cannot be part of a cycle.
 
 
 class Side(StrEnum):
@@ -18,7 +20,7 @@ class Side(StrEnum):
         return Side.CREDIT if self is Side.DEBIT else Side.DEBIT
 
 
-class Posting(Struct, frozen=True, forbid_unknown_fields=True):
+class Posting(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """`amount` is in minor units of `currency`, at least 1."""
 
     account_id: UUID
@@ -27,7 +29,7 @@ class Posting(Struct, frozen=True, forbid_unknown_fields=True):
     currency: str
 
 
-class Totals(Struct, frozen=True):
+class Totals(Struct, frozen=True, gc=False):
     """What an account's postings add up to, in minor units, and how many they are."""
 
     number: int
@@ -48,7 +50,7 @@ class Totals(Struct, frozen=True):
         return Totals(number, self.debits, self.credits + amount, self.pending_debits, self.pending_credits)
 
 
-class Line(Struct, frozen=True):
+class Line(Struct, frozen=True, gc=False):
     """What an event does to one account, in minor units: posted for good, or pending until its hold ends.
 
     A pending amount is taken back by a line with the same amount below zero.
@@ -82,7 +84,7 @@ def released(postings: Iterable[Posting]) -> list[Line]:
 ZERO: Final = Totals(0, 0, 0, 0, 0)
 
 
-class PostingRow(Struct, frozen=True):
+class PostingRow(Struct, frozen=True, gc=False):
     """A posting as the ledger keeps it: the account's posting number, and its totals after it."""
 
     account_id: UUID
@@ -106,9 +108,12 @@ def sums(postings: Iterable[Posting]) -> dict[str, tuple[int, int]]:
     return totals
 
 
-def rows(lines: Iterable[Line], *, position: int, value_date: date, totals: dict[UUID, Totals]) -> Iterator[PostingRow]:
-    """The ledger rows of one event, in its order; brings `totals` (by account) up to date as it goes."""
+def rows(
+    lines: Iterable[Line], *, position: int, value_date: date, totals: MutableMapping[UUID, Totals]
+) -> list[PostingRow]:
+    """The ledger rows of one event, in its order; brings `totals` (by account, all there) up to date as it goes."""
+    made = []
     for line in lines:
-        after = line.onto(totals.get(line.account_id, ZERO))
-        totals[line.account_id] = after
-        yield PostingRow(line.account_id, position, line.side, line.amount, line.pending, value_date, after)
+        after = totals[line.account_id] = line.onto(totals[line.account_id])
+        made.append(PostingRow(line.account_id, position, line.side, line.amount, line.pending, value_date, after))
+    return made

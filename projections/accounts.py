@@ -75,10 +75,19 @@ def project(recorded: Recorded) -> Iterator[Change]:
 def _postings(recorded: Recorded) -> Iterator[Change]:
     """Every line is one posting; an amount that is no longer set aside is below zero."""
     for line in lines(recorded.event):
-        amounts = {"debit": 0, "credit": 0, "pending_debit": 0, "pending_credit": 0}
-        side = "debit" if line.side is Side.DEBIT else "credit"
-        amounts[f"pending_{side}" if line.pending else side] = line.amount
-        yield Change("add_postings", {"account_id": line.account_id, **amounts, "position": recorded.position})
+        row = {
+            "account_id": line.account_id,
+            "debit": 0,
+            "credit": 0,
+            "pending_debit": 0,
+            "pending_credit": 0,
+            "position": recorded.position,
+        }
+        if line.pending:
+            row["pending_debit" if line.side is Side.DEBIT else "pending_credit"] = line.amount
+        else:
+            row["debit" if line.side is Side.DEBIT else "credit"] = line.amount
+        yield Change("add_postings", row)
 
 
 def _limits(

@@ -21,7 +21,7 @@ from projections.projection import Change
 
 NAME: Final = "audit_trail"
 VERSION: Final = 1
-CHANGES: Final = ("add_records",)
+CHANGES: Final = ("add_records", "add_records_of")
 
 
 def project(recorded: Recorded) -> Iterator[Change]:
@@ -31,12 +31,17 @@ def project(recorded: Recorded) -> Iterator[Change]:
         "position": recorded.position,
         "recorded_at": recorded.recorded_at,
         "stream": recorded.stream_id,
+        "book_id": None,
+        "scope": None,
         "event": event.name,
         "actor": metadata.actor,
         "request_id": metadata.request_id or None,
         "correlation_id": metadata.correlation_id or None,
         "causation_id": metadata.causation_id or None,
         "idempotency_key": metadata.idempotency_key or None,
+        "command": None,
+        "refusal": None,
+        "details": None,
     }
     match event:
         case (AccountOpened() | EntryPosted() | EntryReversed()) | (
@@ -51,4 +56,4 @@ def project(recorded: Recorded) -> Iterator[Change]:
             row |= {"subject": scope, "scope": scope, "command": command, "refusal": code, "details": details or None}
         case _:
             row["subject"] = recorded.stream_id
-    yield Change("add_records", row)
+    yield Change("add_records" if "subject" not in row else "add_records_of", row)

@@ -27,6 +27,8 @@ def project(recorded: Recorded) -> Iterator[Change]:
                     "recorded_at": recorded.recorded_at,
                     "status": Status.HELD,
                     "amount": source.amount,
+                    "captured": 0,
+                    "remaining": source.amount,
                     "currency": source.currency,
                     "expires_at": placed.expires_at,
                     "actor": recorded.metadata.actor,
@@ -34,6 +36,7 @@ def project(recorded: Recorded) -> Iterator[Change]:
                     "reference": placed.reference or None,
                     "metadata": placed.metadata or None,
                     "version": recorded.version,
+                    "changed": recorded.position,
                 },
             )
         case HoldIncreased(postings=(source, _)):

@@ -6,6 +6,7 @@ out the same.
 """
 
 import inspect
+import re
 from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
@@ -59,7 +60,7 @@ def digest(projection: Projection) -> str:
 
 
 ROWS: Final = "rows"
-"""The one parameter of a change's SQL: a JSON array of rows."""
+"""The one parameter of a change's SQL: a JSON array of rows. A COPY takes them by its columns' names instead."""
 
 
 @cache
@@ -71,6 +72,11 @@ def statements(name: str) -> dict[str, str]:
 def tables(name: str) -> str:
     """The definitions of a projection's tables, names without a schema."""
     return _sql(f"{name}_tables")
+
+
+def documents(name: str) -> frozenset[str]:
+    """The columns of a projection's tables that hold JSON documents."""
+    return frozenset(re.findall(r"^    (\w+) +jsonb\b", tables(name), re.MULTILINE))
 
 
 def _sql(name: str) -> str:

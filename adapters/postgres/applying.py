@@ -6,11 +6,10 @@ that cannot be applied parks the build: where and why is kept in the database, f
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
-import msgspec
 import psycopg
 from eventsourcing.persistence import Tracking
 from eventsourcing.postgres import PostgresTrackingRecorder
@@ -20,11 +19,11 @@ from psycopg.rows import TupleRow, dict_row
 from psycopg.sql import SQL, Identifier
 
 from adapters.postgres.builds import READ_SCHEMA, Build
+from adapters.postgres.changing import Changes
 from adapters.postgres.datastore import Datastore, Watchdog, connect, cut, first_line
-from adapters.postgres.recorder import COLUMNS, raw_event
+from adapters.postgres.window import Window, read
 from domain.errors import Unavailable
-from domain.events import RawEvent, recorded
-from projections.projection import ROWS, Projection, digest, statements, tracked_as
+from projections.projection import Projection, digest, tracked_as
 
 BATCH: Final = 2000
 """Events in one commit at most."""
@@ -33,7 +32,6 @@ PATIENCE_S: Final = 10.0
 LEASE_S: Final = 10
 """A leader that is not heard of for so long, as when its process is frozen, loses its session and so the lead."""
 
-_EVENTS: Final = f"SELECT {COLUMNS} FROM daybook.events WHERE position > %s ORDER BY position LIMIT %s"
 _BUILD: Final = """
 SELECT version, digest, parked_position,
        ARRAY(SELECT position FROM daybook.skips
@@ -141,6 +139,7 @@ class Applier:
     Args:
         build: The build to work at; without, the live one, or tables that the caller has made in another `schema`,
             with a tracking table beside them.
+        window: Shared with others who apply the same events, so that they are read and understood once.
 
     `position` is the one reached, as far as it is known; `applied` counts the events applied here.
     """
@@ -152,6 +151,7 @@ class Applier:
         *,
         schema: str = READ_SCHEMA,
         build: Build | None = None,
+        window: Window | None = None,
         on_event: OnEvent = silent,
     ) -> None:
         self.projection = projection
@@ -161,7 +161,9 @@ class Applier:
         self._schema = build.schema if build is not None else schema
         self._ours_alone = schema != READ_SCHEMA
         self._on_event = on_event
-        self._sql = {name: statements(projection.NAME)[name].encode() for name in projection.CHANGES}
+        self._changes = Changes(projection)
+        self._window = window
+        self._server: object = None
         self._tracking = TrackingRecorder(dsn, schema)
         self._look = _LOOK.format(Identifier(schema, "tracking"))
         self._which: Mapping[str, Any] = {
@@ -208,7 +210,7 @@ class Applier:
         """Apply the next events in a db transaction of the caller's, which ends up with our search path."""
         with connection.cursor() as cursor:
             cursor.execute(SQL("SET LOCAL search_path = {}").format(Identifier(self._schema)))
-            self._apply_on(cursor, BATCH)
+            self._apply_on(cursor, BATCH, None)
 
     def look(self) -> Standing:
         """How the build stands, whoever works at it."""
@@ -252,28 +254,29 @@ class Applier:
 
     def _apply(self, limit: int) -> int:
         with self._session() as connection, connection.transaction(), connection.cursor() as cursor:
-            count, position = self._apply_on(cursor, limit)
+            count, position = self._apply_on(cursor, limit, self._window)
         self.position = position
         self.applied += count
         return count
 
-    def _apply_on(self, cursor: Cursor[TupleRow], limit: int) -> tuple[int, int]:
+    def _apply_on(self, cursor: Cursor[TupleRow], limit: int, window: Window | None) -> tuple[int, int]:
         """How many events were applied, and the position reached once that is committed."""
         name = self._which["tracked_as"]
         reached = self._tracking.lock(cursor, name)
         # Asked after the lock is had, in a statement of its own, so that what happened while it was waited for is seen.
         parked, skipped = (False, set[int]()) if self._ours_alone else self._stand(cursor, reached or 0)
         self.position = reached if reached is not None else self._tracking.begin(cursor, name)
-        events = cursor.execute(_EVENTS, (self.position, limit), prepare=True, binary=True).fetchall()
-        if not events:
+        if window is None:
+            count, last, events = read(cursor, self.position, limit, skipped)
+        else:
+            count, last, events = window.read(cursor, self.position, limit, server=self._server, without=skipped)
+        if count == 0:
             return 0, self.position
-        for change, rows in self._rows(raw_event(event) for event in events if event[0] not in skipped).items():
-            if rows:
-                cursor.execute(self._sql[change], {ROWS: msgspec.json.encode(rows).decode()}, prepare=True)
-        self._tracking.advance(cursor, name, events[-1][0])
+        self._changes.apply(cursor, events)
+        self._tracking.advance(cursor, name, last)
         if parked:
             cursor.execute(_UNPARK, self._which)
-        return len(events), events[-1][0]
+        return count, last
 
     def _stand(self, cursor: Cursor[TupleRow], reached: int) -> tuple[bool, set[int]]:
         """Whether the build is parked, and the events to leave out."""
@@ -281,14 +284,6 @@ class Applier:
         if row is None or (row[0], row[1]) != (self.projection.VERSION, self._which["digest"]):
             raise Superseded(self.projection.NAME, row[0] if row is not None else None)
         return row[2] is not None, set(row[3])
-
-    def _rows(self, events: Iterable[RawEvent]) -> dict[str, list[dict[str, Any]]]:
-        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in self.projection.CHANGES}
-        project = self.projection.project
-        for event in events:
-            for change in project(recorded(event)):
-                rows[change.name].append(change.row)
-        return rows
 
     @contextmanager
     def _session(self) -> Iterator[Connection[TupleRow]]:
@@ -306,6 +301,7 @@ class Applier:
                 "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 2"
             )
             connection.execute(SQL("SET search_path = {}").format(Identifier(self._schema)))
+            self._server = connection.execute("SELECT pg_postmaster_start_time()").fetchone()
             yield connection
 
 

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import Connection
 
 from adapters.postgres.datastore import connect, first_line
-from adapters.postgres.recorder import HEAD, append, head_from
+from adapters.postgres.recorder import HEAD, Appender, head_from
 from domain.errors import ConflictInStore, HeadMoved, Unavailable
 from domain.ledger import Batch, Head
 
@@ -20,9 +20,11 @@ class PostgresCopy:
         self._dsn = dsn
         self._open = ExitStack()
         self._connection: Connection[Any]
+        self._appender: Appender
 
     def __enter__(self) -> Self:
         self._connection = self._open.enter_context(connect(self._dsn, long=True))
+        self._appender = Appender(self._connection)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -43,9 +45,9 @@ class PostgresCopy:
             Unavailable: Postgres failed; they may be there or not, as `head` will tell.
         """
         try:
-            with self._connection.transaction(), self._connection.pipeline(), self._connection.cursor() as cursor:
+            with self._connection.transaction():
                 for batch in batches:
-                    append(cursor, batch.seal.first - 1, batch)
+                    self._appender.append(batch.seal.first - 1, batch)
         except psycopg.Error as error:
             if error.sqlstate == "DB001":
                 raise HeadMoved(first_line(error)) from error

@@ -13,13 +13,14 @@ from psycopg.sql import Identifier, Literal
 from psycopg.types.json import set_json_loads
 
 from adapters.postgres.builds import create_tables
+from adapters.postgres.changing import Changes
 from adapters.postgres.datastore import connect, first_line
 from adapters.postgres.projecting import READ_SCHEMA
 from adapters.postgres.recorder import COLUMNS, raw_event
 from domain.errors import Unavailable
 from domain.events import recorded
 from projections.catalogue import ALL
-from projections.projection import ROWS, Projection, statements, tables, tracked_as
+from projections.projection import Projection, tables, tracked_as
 from replay.digest import Digest, digest
 
 ROWS_AT_ONCE: Final = 5_000
@@ -152,18 +153,12 @@ def _quoted(connection: Connection[Any], name: str) -> str:
 
 
 def _apply(connection: Connection[Any], projection: Projection, end: int, progress: Progress) -> None:
-    written = {name: statements(projection.NAME)[name].encode() for name in projection.CHANGES}
+    changes = Changes(projection)
     query = (
         f"SELECT {COLUMNS} FROM daybook.events WHERE position > %s AND position <= %s ORDER BY position LIMIT {BATCH}"
     )
     position = 0
     while events := connection.execute(query.encode(), (position, end), binary=True).fetchall():
-        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in projection.CHANGES}
-        for event in map(raw_event, events):
-            for change in projection.project(recorded(event)):
-                rows[change.name].append(change.row)
-        for name, changed in rows.items():
-            if changed:
-                connection.execute(written[name], {ROWS: msgspec.json.encode(changed).decode()})
+        changes.apply(connection.cursor(), map(recorded, map(raw_event, events)))
         position = events[-1][0]
         progress(projection.NAME, position, end)

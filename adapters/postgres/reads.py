@@ -1,9 +1,10 @@
 """`domain.ports.Reads` upon Postgres: the named queries of the read side, each one statement and so of one snapshot."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, cast
+from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection, Connection
@@ -12,6 +13,7 @@ from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.postgres.builds import READ_SCHEMA
+from adapters.postgres.coalescing import Coalescer
 from adapters.postgres.datastore import cut, first_line, parameters
 from adapters.postgres.waking import Waker
 from domain.errors import Unavailable
@@ -27,6 +29,8 @@ AT_ONCE_S: Final = 0.5
 
 _FILES: Final = ("queries", "log", "reports")
 """Of `projections/sql`, by what they are about."""
+_TOGETHER: Final = "balance"
+"""The query that is asked for many accounts at once: it takes `accounts`, and answers with one row for each."""
 
 # A plan made for the parameters at hand: half of each query's filters are not asked for and fall away.
 _SESSION: Final = SQL("""
@@ -45,6 +49,7 @@ class PostgresReads:
         self._statements = {name: sql.encode() for file in _FILES for name, sql in statements(file).items()}
         self._waker = Waker(dsn)
         self._session = _SESSION.format(Identifier(schema))
+        self._balances = Coalescer(self._fetch_balances)
         self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
             connection_class=AsyncConnection[DictRow],
             kwargs={**parameters(dsn), "autocommit": True, "row_factory": dict_row},
@@ -75,6 +80,15 @@ class PostgresReads:
         Raises:
             Unavailable: Postgres cannot be reached or did not answer in time.
         """
+        if query == _TOGETHER:
+            return [await self._balances.get(parameters["account"])]
+        return await self._fetch(query, parameters)
+
+    async def _fetch_balances(self, accounts: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+        rows = await self._fetch(_TOGETHER, {"accounts": accounts})
+        return {row["account"]: row for row in rows}
+
+    async def _fetch(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         statement = self._statements[query]
         began = asyncio.get_running_loop().time()
         for tries_left in reversed(range(POOL_MAX + 1)):

@@ -11,14 +11,15 @@ from uuid import UUID
 
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notification, StoredEvent, Subscription
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresSubscription
-from psycopg import Cursor
+from psycopg import Connection
 from psycopg.rows import TupleRow, tuple_row
 
 from adapters.postgres.datastore import Datastore
+from adapters.postgres.packing import INT4, INT8, call, day, fixed, moment, nullable, prepare, varied
 from domain.audit import GENESIS, Seal, seal_hash
 from domain.events import RawEvent
 from domain.ledger import Batch, Head
-from domain.posting import PostingRow, Side
+from domain.posting import Side
 
 COLUMNS: Final = "position, stream, version, name, recorded_at, metadata, payload, command"
 """Of daybook.events, in the order of `RawEvent`'s fields."""
@@ -40,49 +41,62 @@ def head_from(row: TupleRow) -> Head:
     return Head(last, recorded_at, seal, now) if last is not None else Head(0, now, GENESIS, now)
 
 
-def append(cursor: Cursor[Any], after: int, batch: Batch) -> None:
-    """Add the batch in one round trip, within the caller's db transaction."""
-    events, postings = batch.events, batch.postings
-    totals = [row.totals for row in postings]
-    cursor.execute(
-        _APPEND_TYPED,
-        (
-            after,
-            batch.seal.recorded_at,
-            batch.seal.hash,
-            [event.stream_id for event in events],
-            [event.version for event in events],
-            [event.name for event in events],
-            [event.metadata for event in events],
-            [event.payload for event in events],
-            [event.command_id for event in events],
-            [row.account_id for row in postings],
-            [after_it.number for after_it in totals],
-            [row.position for row in postings],
-            [row.amount for row in postings],
-            [after_it.debits for after_it in totals],
-            [after_it.credits for after_it in totals],
-            [after_it.pending_debits for after_it in totals],
-            [after_it.pending_credits for after_it in totals],
-            [row.value_date for row in postings],
-            [_letter(row) for row in postings],
-            [row.pending for row in postings],
-        ),
-        prepare=True,
-        binary=True,
-    )
+class Appender:
+    """Adds batches to the log over one connection, each in one round trip, within the caller's db transaction.
+
+    Args:
+        statement: The name its prepared statement has there; "" where others may use the connection meanwhile.
+    """
+
+    def __init__(self, connection: Connection[Any], statement: str = "daybook.append()") -> None:
+        self._connection = connection
+        self._statement = statement
+        self._prepared = False
+
+    def append(self, after: int, batch: Batch) -> None:
+        """Add the batch right after position `after`; raises psycopg.Error."""
+        if not self._prepared:
+            prepare(self._connection, self._statement, _APPEND, _TYPES)
+            self._prepared = True
+        events, postings = batch.events, batch.postings
+        totals = [row.totals for row in postings]
+        call(
+            self._connection,
+            self._statement,
+            (
+                INT8(after),
+                moment(batch.seal.recorded_at),
+                batch.seal.hash,
+                fixed(_UUID, [event.stream_id.bytes for event in events]),
+                fixed(_INT4, [INT4(event.version) for event in events]),
+                varied(_TEXT, [event.name.encode() for event in events]),
+                varied(_BYTEA, [event.metadata for event in events]),
+                varied(_BYTEA, [event.payload for event in events]),
+                nullable(_UUID, [event.command_id for event in events]),
+                fixed(_UUID, [row.account_id.bytes for row in postings]),
+                fixed(_INT8, [INT8(after_it.number) for after_it in totals]),
+                fixed(_INT8, [INT8(row.position) for row in postings]),
+                fixed(_INT8, [INT8(row.amount) for row in postings]),
+                fixed(_INT8, [INT8(after_it.debits) for after_it in totals]),
+                fixed(_INT8, [INT8(after_it.credits) for after_it in totals]),
+                fixed(_INT8, [INT8(after_it.pending_debits) for after_it in totals]),
+                fixed(_INT8, [INT8(after_it.pending_credits) for after_it in totals]),
+                fixed(_DATE, [day(row.value_date) for row in postings]),
+                fixed(_CHAR, [b"D" if row.side is Side.DEBIT else b"C" for row in postings]),
+                fixed(_BOOL, [b"\1" if row.pending else b"\0" for row in postings]),
+            ),
+        )
 
 
-def _letter(row: PostingRow) -> str:
-    return "D" if row.side is Side.DEBIT else "C"
-
-
+_BOOL, _BYTEA, _CHAR, _INT8, _INT4, _TEXT, _DATE, _TIMESTAMPTZ, _UUID = 16, 17, 18, 20, 23, 25, 1082, 1184, 2950
+_BOOLS, _BYTEAS, _CHARS, _INT8S, _INT4S, _TEXTS, _DATES, _UUIDS = 1000, 1001, 1002, 1016, 1007, 1009, 1182, 2951
 _TYPES: Final = (
-    ["bigint", "timestamptz", "bytea", "uuid[]", "integer[]", "text[]", "bytea[]", "bytea[]", "uuid[]", "uuid[]"]
-    + ["bigint[]"] * 7
-    + ["date[]", '"char"[]', "boolean[]"]
+    *(_INT8, _TIMESTAMPTZ, _BYTEA, _UUIDS, _INT4S, _TEXTS, _BYTEAS, _BYTEAS, _UUIDS, _UUIDS),
+    *(_INT8S,) * 7,
+    *(_DATES, _CHARS, _BOOLS),
 )
-_APPEND_TYPED: Final = f"SELECT daybook.append({', '.join(f'%s::{t}' for t in _TYPES)})"
+"""The oids of daybook.append's parameters. Source: PostgreSQL, pg_type.dat."""
+_APPEND: Final = f"SELECT daybook.append({', '.join(f'${number}' for number in range(1, len(_TYPES) + 1))})"
 
 
 class LogRecorder(PostgresApplicationRecorder):
@@ -112,7 +126,7 @@ class LogRecorder(PostgresApplicationRecorder):
                     for position, event in enumerate(stored_events, head.position + 1)
                 ]
                 seal = Seal(head.position + 1, head.position + len(events), head.next_at, seal_hash(head.hash, events))
-                append(cursor, head.position, Batch(events, [], seal))
+                Appender(connection, statement="").append(head.position, Batch(events, [], seal))
         return [event.position for event in events]
 
     def select_events(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
@@ -12,8 +13,9 @@ from psycopg import Connection, Cursor
 from psycopg.pq import TransactionStatus
 
 from adapters.postgres.datastore import Watchdog, connect, cut, first_line
-from adapters.postgres.recorder import COLUMNS, HEAD, append, head_from, raw_event
-from domain.audit import Seal
+from adapters.postgres.packing import simple
+from adapters.postgres.recorder import COLUMNS, Appender, raw_event
+from domain.audit import GENESIS, Seal
 from domain.errors import ConflictInStore, HeadMoved, OutcomeUnknown, Unavailable
 from domain.events import RawEvent
 from domain.ledger import Batch, Head
@@ -24,6 +26,12 @@ SELECT account, number, debits, credits, pending_debits, pending_credits
 FROM unnest(%s::uuid[]) AS wanted (id)
 CROSS JOIN LATERAL (SELECT * FROM daybook.postings WHERE account = id ORDER BY number DESC LIMIT 1) AS last
 """
+
+_HEAD: Final = """
+last, (extract(epoch FROM recorded_at) * 1000000)::bigint, encode(hash, 'hex'),
+(extract(epoch FROM now) * 1000000)::bigint, answered
+"""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _HASH_AT: Final = """
 SELECT hash FROM (SELECT last, hash FROM daybook.seals WHERE first <= %s ORDER BY first DESC LIMIT 1) AS before
@@ -37,6 +45,7 @@ class PostgresEventStore:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._connection: Connection[Any] | None = None
+        self._appender: Appender
         self._watchdog = Watchdog(time.monotonic)
 
     @contextmanager
@@ -76,6 +85,7 @@ class PostgresEventStore:
                 if not worth_another:
                     raise Unavailable(f"Postgres failed: {first_line(error)}") from error
         self._connection = connect(self._dsn)
+        self._appender = Appender(self._connection)
         try:
             return self._begin_on(self._connection, command_ids)
         except psycopg.Error as error:
@@ -84,7 +94,7 @@ class PostgresEventStore:
 
     def _begin_on(self, connection: Connection[Any], command_ids: Collection[UUID]) -> "PostgresWriting":
         with self._watchdog.guarding(connection):
-            return PostgresWriting(connection, command_ids)
+            return PostgresWriting(connection, self._appender, command_ids)
 
     def _drop(self) -> None:
         """Give the connection up without waiting for a server that may not answer."""
@@ -100,18 +110,19 @@ class PostgresWriting:
     head: Head
     answered: Mapping[UUID, RawEvent]
 
-    def __init__(self, connection: Connection[Any], command_ids: Collection[UUID]) -> None:
+    def __init__(self, connection: Connection[Any], appender: Appender, command_ids: Collection[UUID]) -> None:
         self.connection = connection
+        self._appender = appender
         self._cursor: Cursor[Any] = connection.cursor()
-        # One round trip, so without parameters; each statement sees what is committed when it begins, the lock held.
-        self._cursor.execute(f"BEGIN; SELECT daybook.lock_log(); {HEAD}; {_answers(command_ids)}".encode())
-        self._cursor.nextset()
-        self._cursor.nextset()
-        row = self._cursor.fetchone()
-        assert row is not None
-        self.head = head_from(row)
-        self._cursor.nextset()
-        found = [raw_event(row) for row in self._cursor]
+        ids = _array(command_ids)
+        begun = simple(connection, f"BEGIN; SELECT {_HEAD} FROM daybook.begin_writing({ids})")
+        last, recorded_at, seal, now, answered = (begun.get_value(0, column) for column in range(begun.nfields))
+        assert now is not None
+        if last is None or recorded_at is None or seal is None:
+            self.head = Head(0, _moment(now), GENESIS, _moment(now))
+        else:
+            self.head = Head(int(last), _moment(recorded_at), bytes.fromhex(seal.decode()), _moment(now))
+        found = map(raw_event, self._cursor.execute(_answers(ids).encode())) if answered == b"t" else ()
         self.answered = {event.command_id or event.stream_id: event for event in found}
 
     def hash_at(self, position: int) -> bytes | None:
@@ -135,7 +146,7 @@ class PostgresWriting:
 
     def append(self, batch: Batch) -> None:
         try:
-            append(self._cursor, self.head.position, batch)
+            self._appender.append(self.head.position, batch)
         except psycopg.IntegrityError as error:
             raise ConflictInStore(first_line(error)) from error
         except psycopg.Error as error:
@@ -145,22 +156,29 @@ class PostgresWriting:
                 raise Unavailable(f"Postgres failed: {first_line(error)}") from error
             raise ConflictInStore(first_line(error)) from error
         try:
-            self._cursor.execute("COMMIT")
+            done = simple(self.connection, "COMMIT").command_status
         except psycopg.Error as error:
             raise OutcomeUnknown(f"the reply to COMMIT was lost: {first_line(error)}") from error
-        if self._cursor.statusmessage != "COMMIT":
-            raise ConflictInStore(f"COMMIT was answered with {self._cursor.statusmessage}")
+        if done != b"COMMIT":
+            raise ConflictInStore(f"COMMIT was answered with {done!r}")
 
     def abandon(self) -> None:
         """End the db transaction, if it is not committed, and with it the lock; a lost connection has ended it."""
         if self.connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
-            self.connection.execute("ROLLBACK")
+            simple(self.connection, "ROLLBACK")  # psycopg's own would give up all prepared statements with it.
 
 
-def _answers(command_ids: Collection[UUID]) -> str:
-    """What those commands left, if anything: on the streams they name, or marked with their id elsewhere."""
-    ids = "'{" + ",".join(map(str, command_ids)) + "}'::uuid[]"
+def _array(command_ids: Collection[UUID]) -> str:
+    return "'{" + ",".join([command_id.hex for command_id in command_ids]) + "}'::uuid[]"
+
+
+def _answers(ids: str) -> str:
+    """What those commands left: on the streams they name, or marked with their id elsewhere."""
     return (
         f"SELECT {COLUMNS} FROM daybook.events WHERE stream = ANY({ids}) AND version = 1 AND command IS NULL"
         f" UNION ALL SELECT {COLUMNS} FROM daybook.events WHERE command = ANY({ids})"
     )
+
+
+def _moment(micros: bytes) -> datetime:
+    return _EPOCH + timedelta(microseconds=int(micros))

@@ -33,7 +33,8 @@ class BalanceList(Page[AccountId], Past):
 async def read_balance(request: Request) -> Response:
     read = asked(request, BalanceRead)
     wanted = {"account": read.account, "position": read.position, "at": read.at}
-    answered = await answer(request, "balance", read, wanted, of=[], key="opened_name")
+    query = "balance_then" if read.is_past else "balance"
+    answered = await answer(request, query, read, wanted, of=[], key="opened_name")
     opened = opening(read.account, answered)
     balance = resource(read.account, opened.code, Type(opened.type), opened.currency, answered.rows[0])
     return one(balance, answered.position)

@@ -1,14 +1,7 @@
 -- place_holds --
 -- A hold is placed once; all of it remains.
-INSERT INTO holds (hold_id, book_id, account_id, destination_id, position, recorded_at, status, amount, captured,
-                   remaining, currency, expires_at, actor, description, reference, metadata, version, changed)
-SELECT hold_id, book_id, account_id, destination_id, position, recorded_at, status, amount, 0,
-       amount, currency, expires_at, actor, description, reference, metadata, version, position
-FROM json_to_recordset(%(rows)s::json) AS r (
-    hold_id uuid, book_id uuid, account_id uuid, destination_id uuid, position bigint, recorded_at timestamptz,
-    status text, amount bigint, currency text, expires_at timestamptz, actor text, description text, reference text,
-    metadata jsonb, version integer
-);
+COPY holds (hold_id, book_id, account_id, destination_id, position, recorded_at, status, amount, captured,
+            remaining, currency, expires_at, actor, description, reference, metadata, version, changed) FROM STDIN;
 
 -- change_holds --
 -- Changes of one hold in a batch are added up first; only one of them, the last, can end it.

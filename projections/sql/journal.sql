@@ -1,11 +1,7 @@
 -- post_entries --
 -- An entry is posted once.
-INSERT INTO entries (entry_id, book_id, position, recorded_at, reverses, value_date, actor, description, reference,
-                     metadata, captures, recipe, postings)
-SELECT * FROM json_to_recordset(%(rows)s::json) AS r (
-    entry_id uuid, book_id uuid, position bigint, recorded_at timestamptz, reverses uuid, value_date date, actor text,
-    description text, reference text, metadata jsonb, captures uuid, recipe jsonb, postings jsonb
-);
+COPY entries (entry_id, book_id, position, recorded_at, reverses, value_date, actor, description, reference,
+              metadata, captures, recipe, postings) FROM STDIN;
 
 -- link_reversals --
 -- The mirror entry names the one it reverses when it is posted; here that one comes to name its mirror.

@@ -101,13 +101,22 @@ LEFT JOIN LATERAL (
 ) AS in_force ON true;
 
 -- balance --
--- One account's, from the log alone: its opening says what it is, its last posting up to the position what is on it.
+-- Of each of some accounts, from the log alone: its opening says what it is, its last posting what is on it.
+SELECT head AS as_of, head, head AS position_read, account, opened.name AS opened_name,
+       opened.payload AS opened_payload, number, debits, credits, pending_debits, pending_credits
+FROM (SELECT daybook.head() AS head) AS log
+CROSS JOIN unnest(%(accounts)s::uuid[]) AS wanted (account)
+LEFT JOIN daybook.events AS opened ON opened.stream = account AND opened.version = 1
+LEFT JOIN LATERAL (
+    SELECT number, debits, credits, pending_debits, pending_credits FROM daybook.postings
+    WHERE postings.account = wanted.account ORDER BY number DESC LIMIT 1
+) AS last ON true;
+
+-- balance_then --
+-- One account's at a position or as known at a time. Near the head its last posting up to the position is a few steps
+-- back; far from it, it is found by bisection.
 WITH t AS (
-    SELECT head AS as_of, head, CASE
-        WHEN %(position)s::bigint IS NOT NULL THEN %(position)s
-        WHEN %(at)s::timestamptz IS NOT NULL THEN daybook.position_at(%(at)s)
-        ELSE head
-    END AS position
+    SELECT head AS as_of, head, coalesce(%(position)s::bigint, daybook.position_at(%(at)s::timestamptz)) AS position
     FROM (SELECT daybook.head() AS head) AS log
 )
 SELECT as_of, head, t.position AS position_read, opened.name AS opened_name, opened.payload AS opened_payload,

@@ -605,3 +605,29 @@ def test_a_read_model_that_never_ran_is_behind(world: World, monkeypatch: pytest
         world.raw("/v1/journal-entries")
 
     assert behind.value.reached == 0
+
+
+def test_balances_asked_for_at_once(database: str) -> None:
+    """
+    Answered together, each for itself: one that is not there, or given up, does nothing to the others.
+    """
+    with Scribe(database) as scribe:
+        book = scribe.book()
+        accounts = [scribe.account(book, f"a:{n}") for n in range(5)]
+        for n in range(1, 5):
+            scribe.transfer(accounts[n], accounts[0], n)
+
+    async def ask() -> list[Any]:
+        async with PostgresReads(database) as reads:
+            known = [reads.fetch("balance", {"account": account}) for account in accounts * 3]
+            unknown = reads.fetch("balance", {"account": uuid4()})
+            given_up = asyncio.create_task(reads.fetch("balance", {"account": accounts[0]}))
+            asyncio.get_running_loop().call_soon(given_up.cancel)
+            return await asyncio.gather(*known, unknown, given_up, return_exceptions=True)
+
+    *known, unknown, given_up = asyncio.run(ask())
+
+    assert [row["debits"] for (row,) in known] == [0, 1, 2, 3, 4] * 3
+    assert all(row["as_of"] == scribe.position for (row,) in known)
+    assert unknown[0]["opened_name"] is None and unknown[0]["number"] is None
+    assert isinstance(given_up, asyncio.CancelledError)

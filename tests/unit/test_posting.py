@@ -27,7 +27,7 @@ def test_rows_run_on_from_the_totals_before() -> None:
     Each row has its account's next number and the totals after it, also when an account comes up more than once.
     """
     cash, deposits = ids.account_id(BOOK, "cash"), ids.account_id(BOOK, "deposits")
-    totals = {cash: Totals(7, 100, 50, 1, 2)}
+    totals = {posting.account_id: ZERO for posting in lines(ENTRY)} | {cash: Totals(7, 100, 50, 1, 2)}
 
     written = list(rows(posted(lines(ENTRY)), position=40, value_date=TODAY, totals=totals))
 
