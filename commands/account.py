@@ -56,7 +56,7 @@ class OpenAccount(Command):
     ceiling: Limit | None = None
     title: Text = ""
     opened_on: Day | None = None
-    metadata: MetadataMap = {}
+    metadata: MetadataMap = Field(default_factory=dict)
 
     @property
     def scope(self) -> UUID:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import ClassVar
 from uuid import UUID
 
+from pydantic import Field
+
 from commands.command import Code, Command, Decided, MetadataMap, Text
 from domain import book, ids
 from domain.ledger import Draft
@@ -15,7 +17,7 @@ class OpenBook(Command):
     kind: ClassVar[str] = "open_book"
     code: Code
     title: Text = ""
-    metadata: MetadataMap = {}
+    metadata: MetadataMap = Field(default_factory=dict)
 
     @property
     def scope(self) -> UUID:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Self
 from uuid import UUID
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from commands.account import BookName
 from commands.command import (
@@ -46,7 +46,7 @@ class PlaceHold(Command):
     expires_at: Instant | None = None
     description: Text = ""
     reference: Text = ""
-    metadata: MetadataMap = {}
+    metadata: MetadataMap = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_accounts(self) -> Self:
@@ -129,7 +129,7 @@ class CaptureHold(_OfHold):
     final: bool = False
     description: Text = ""
     value_date: Day | None = None
-    metadata: MetadataMap = {}
+    metadata: MetadataMap = Field(default_factory=dict)
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         known = self.known(draft)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
-from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from commands.command import (
     account_named,
     book_named,
     known_accounts,
+    once,
 )
 from domain import fx, journal, split
 from domain.errors import EntryNotFound
@@ -199,7 +199,7 @@ class PostEntry(Command):
     description: Text = ""
     reference: Text = ""
     value_date: Day | None = None
-    metadata: MetadataMap = {}
+    metadata: MetadataMap = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_well_formed(self) -> Self:
@@ -208,11 +208,11 @@ class PostEntry(Command):
         _ = self.account_ids
         return self
 
-    @cached_property
+    @once
     def scope(self) -> UUID:
         return book_named(self.book)
 
-    @cached_property
+    @once
     def account_ids(self) -> tuple[UUID, ...]:
         """Of every account named, in the order of their naming; ValueError for a malformed id."""
         book_id = self.scope
@@ -274,7 +274,7 @@ class ReverseEntry(Command):
     entry_id: EntryId
     value_date: Literal["today", "original"] = "today"
     description: Text = ""
-    metadata: MetadataMap = {}
+    metadata: MetadataMap = Field(default_factory=dict)
 
     @property
     def scope(self) -> UUID:

@@ -21,6 +21,7 @@ _PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
 _DAYBOOK: Final = UUID("0199b0cc-9f2e-7f6e-a5a4-6b1d1c5f2a10")
 
 
+@lru_cache(maxsize=50_000)  # What is shown is shown again: accounts and books in every entry.
 def show(prefix: str, uuid: UUID) -> str:
     """The TypeID of a UUID."""
     bits = uuid.int

@@ -1,9 +1,12 @@
 """Log lines: a name and fields, never prose, never a body or a key."""
 
+import asyncio
 import logging
 import sys
+import threading
 from typing import Any, Final, TextIO
 
+import orjson
 import structlog
 from structlog.typing import Processor
 
@@ -33,12 +36,12 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO, as_tex
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=stream.isatty())
         if as_text or (as_text is None and stream.isatty())
-        else structlog.processors.JSONRenderer(sort_keys=False)
+        else structlog.processors.JSONRenderer(serializer=_json)
     )
     structlog.configure(
         processors=[*_SHARED, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=lambda *_: _Lines(stream),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
@@ -51,6 +54,50 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO, as_tex
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+
+
+def _json(fields: Any, **_: Any) -> str:
+    return orjson.dumps(fields, default=repr).decode()
+
+
+class _Lines:
+    """Writes lines at the end of the event loop's turn, so that what is answered together is told in one write.
+
+    Outside of an event loop, and of anything worse than news, at once.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._waiting: list[str] = []
+        self._writing = threading.Lock()
+
+    def info(self, line: str) -> None:
+        """News."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.error(line)
+            return
+        with self._writing:
+            self._waiting.append(line)
+            if len(self._waiting) == 1:
+                loop.call_soon(self._write)
+
+    def error(self, line: str) -> None:
+        """A fault."""
+        with self._writing:
+            self._waiting.append(line)
+        self._write()
+
+    debug = info
+    warning = critical = error
+
+    def _write(self) -> None:
+        with self._writing:
+            lines, self._waiting = self._waiting, []
+            if lines:
+                self._stream.write("\n".join(lines) + "\n")
+                self._stream.flush()
 
 
 def handled(request: Handled) -> None:

@@ -3,11 +3,15 @@
 Labels hold only what Daybook itself named (routes, kinds, codes): a stranger cannot make new series.
 """
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Final, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from msgspec import Struct, field
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -50,43 +54,50 @@ class ProjectorStatus(Protocol):
     def building_at(self) -> int | None: ...
 
 
+class Timed(Struct):
+    """How often, and how long it took: by the bucket its seconds fall in, and in all."""
+
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(_BUCKETS) + 1))
+    seconds: float = 0.0
+
+    def take(self, seconds: float) -> None:
+        self.buckets[bisect_left(_BUCKETS, seconds)] += 1
+        self.seconds += seconds
+
+    @property
+    def count(self) -> int:
+        return sum(self.buckets)
+
+    def __iadd__(self, other: "Timed") -> "Timed":
+        self.buckets = [one + more for one, more in zip(self.buckets, other.buckets, strict=True)]
+        self.seconds += other.seconds
+        return self
+
+
+_Kind = tuple[str, str, int, str, str, str]
+"""Of a request: method, route, status, command, the command's outcome, the problem's code."""
+
+
 class Metrics:
-    """What is counted as requests are handled, and what is looked up when somebody asks."""
+    """What is counted as requests are handled, and what is looked up when somebody asks.
+
+    A request is counted once, by all that it is told apart by; what is shown is added up from that when it is asked
+    for. Of the library's own counters a request would take five, at a fifth of its time.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._commands = Counter(
-            "daybook_commands", "Commands by kind and outcome.", ["kind", "outcome"], registry=self._registry
-        )
-        self._latency = Histogram(
-            "daybook_command_seconds",
-            "Time from a command's arrival to the end of its answer, by kind.",
-            ["kind"],
-            buckets=_BUCKETS,
-            registry=self._registry,
-        )
-        self._problems = Counter(
-            "daybook_problems", "Answers that said no, by code.", ["code", "status"], registry=self._registry
-        )
-        self._requests = Histogram(
-            "daybook_request_seconds",
-            "Time from a request's head to the end of its answer.",
-            ["method", "route", "status"],
-            buckets=_BUCKETS,
-            registry=self._registry,
-        )
+        self._handled: defaultdict[_Kind, Timed] = defaultdict(Timed)
+        self._registry.register(_Handled(self._handled))
         self._faults = Counter(
             "daybook_faults", "What should not happen, by event.", ["event"], registry=self._registry
         )
 
     def handled(self, request: Handled) -> None:
         method = request.method if request.method in _METHODS else "other"
-        self._requests.labels(method, request.route or "none", request.status).observe(request.seconds)
-        if request.command:
-            self._commands.labels(request.command, request.outcome).inc()
-            self._latency.labels(request.command).observe(request.seconds)
-        if request.code:
-            self._problems.labels(request.code, request.status).inc()
+        outcome = request.outcome if request.command else ""
+        kind = (method, request.route or "none", request.status, request.command, outcome, request.code)
+        self._handled[kind].take(request.seconds)
 
     def fault(self, event: str) -> None:
         self._faults.labels(event).inc()
@@ -97,6 +108,57 @@ class Metrics:
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
+
+
+class _Handled(Collector):
+    def __init__(self, handled: Mapping[_Kind, Timed]) -> None:
+        self._handled = handled
+
+    def collect(self) -> Iterable[Metric]:
+        commands: Counts[tuple[str, ...]] = Counts()
+        problems: Counts[tuple[str, ...]] = Counts()
+        latency: defaultdict[tuple[str, ...], Timed] = defaultdict(Timed)
+        requests: defaultdict[tuple[str, ...], Timed] = defaultdict(Timed)
+        for (method, route, status, command, outcome, code), timed in dict(self._handled).items():
+            requests[method, route, str(status)] += timed
+            if command:
+                commands[command, outcome] += timed.count
+                latency[(command,)] += timed
+            if code:
+                problems[code, str(status)] += timed.count
+        yield _counted("daybook_commands", "Commands by kind and outcome.", ["kind", "outcome"], commands)
+        yield _timed(
+            "daybook_command_seconds",
+            "Time from a command's arrival to the end of its answer, by kind.",
+            ["kind"],
+            latency,
+        )
+        yield _counted("daybook_problems", "Answers that said no, by code.", ["code", "status"], problems)
+        yield _timed(
+            "daybook_request_seconds",
+            "Time from a request's head to the end of its answer.",
+            ["method", "route", "status"],
+            requests,
+        )
+
+
+def _counted(name: str, words: str, labels: Sequence[str], counts: Mapping[tuple[str, ...], int]) -> Metric:
+    family = CounterMetricFamily(name, words, labels=labels)
+    for values, count in sorted(counts.items()):
+        family.add_metric(values, count)
+    return family
+
+
+def _timed(name: str, words: str, labels: Sequence[str], times: Mapping[tuple[str, ...], Timed]) -> Metric:
+    family = HistogramMetricFamily(name, words, labels=labels)
+    for values, timed in sorted(times.items()):
+        family.add_metric(values, _cumulative(_BUCKETS, timed.buckets), timed.seconds)
+    return family
+
+
+def _cumulative(bounds: Iterable[float], counts: Iterable[int]) -> list[tuple[str, float]]:
+    """Buckets as Prometheus has them: how many were up to each bound."""
+    return list(zip([*map(str, map(float, bounds)), "+Inf"], accumulate(counts), strict=True))
 
 
 class _Watched(Collector):
@@ -164,8 +226,9 @@ class _Watched(Collector):
 
 def _sizes(tally: Tally) -> Metric:
     """How many commands were decided together: what one commit, and one fsync, was shared by."""
-    bounds = [*map(str, map(float, SIZES)), "+Inf"]
-    buckets = list(zip(bounds, accumulate(tally.sizes), strict=True))
     return HistogramMetricFamily(
-        "daybook_desk_batch_size", "Commands in a batch.", buckets=buckets, sum_value=tally.taken
+        "daybook_desk_batch_size",
+        "Commands in a batch.",
+        buckets=_cumulative(SIZES, tally.sizes),
+        sum_value=tally.taken,
     )

@@ -4,16 +4,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.observe.handled import Handled
 from adapters.web.errors import internal
+from adapters.web.head import first, read_head
 from adapters.web.trace import request_id, trace
 
 
 class Envelope:
-    """Outermost. `request.state` gets `request_id` and `correlation_id`.
+    """Outermost. `request.state` gets `head`, `request_id` and `correlation_id`.
 
     Args:
         routes: The path, as a template, by endpoint.
@@ -39,10 +39,10 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        headers = Headers(scope=scope)
         state: dict[str, Any] = scope.setdefault("state", {})
-        incoming = trace(headers.get("traceparent"))
-        state["request_id"] = request_id(headers.get("request-id"))
+        head = state["head"] = read_head(scope)
+        incoming = trace(first(head, b"traceparent"))
+        state["request_id"] = request_id(first(head, b"request-id"))
         state["correlation_id"] = incoming.trace_id if incoming else ""
         status = 0
 
@@ -50,10 +50,9 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                out = MutableHeaders(scope=message)
-                out["Request-Id"] = state["request_id"]
+                message["headers"].append((b"request-id", state["request_id"].encode()))
                 if incoming is not None:
-                    out["traceparent"] = incoming.child()
+                    message["headers"].append((b"traceparent", incoming.child().encode()))
             await send(message)
 
         try:

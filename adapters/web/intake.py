@@ -4,11 +4,11 @@ import asyncio
 import re
 from typing import Any, Final
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.web.errors import problem_of
+from adapters.web.head import Head, first
 from adapters.web.problem import BadRequest
 from adapters.web.strict_json import read_object
 
@@ -42,39 +42,42 @@ class Intake:
         self._body_patience_s = body_patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
         state: dict[str, Any] = scope["state"]
+        head: Head = state["head"]
         try:
-            body = await self._body(headers, receive)
+            body = await self._body(head, receive)
         except ClientDisconnect:
             return  # It left before it had said what it wanted; there is nobody to answer.
         state["context"] = {
-            "actor": _actor(headers),
-            "key": _key(headers),
+            "actor": _actor(head),
+            "key": _key(head),
             "request_id": state["request_id"],
             "correlation_id": state["correlation_id"],
         }
-        _must_be_json(headers)
+        _must_be_json(head)
         state["body"] = read_object(body) if len(body) < LARGE else await asyncio.to_thread(read_object, body)
         state["problem_of"] = problem_of
 
         async def answer(message: Message) -> None:
             outcome = state.get("outcome")
             if outcome is not None and message["type"] == "http.response.start":
-                out = MutableHeaders(scope=message)
                 if state["dry"]:
-                    out["Daybook-Dry-Run"] = "true"
+                    message["headers"].append((b"daybook-dry-run", b"true"))
                 else:
-                    out["Daybook-Position"] = str(outcome.position)
+                    message["headers"].append((b"daybook-position", b"%d" % outcome.position))
                 if outcome.replayed:
-                    out["Idempotency-Replayed"] = "true"
+                    message["headers"].append((b"idempotency-replayed", b"true"))
             await send(message)
 
         await self._app(scope, receive, answer)
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        length = headers.get("content-length", "")
-        if headers.get("expect", "").lower() == "100-continue" and length.isdigit() and int(length) > self._bytes_max:
+    async def _body(self, head: Head, receive: Receive) -> bytes:
+        length = first(head, b"content-length") or ""
+        if (
+            (first(head, b"expect") or "").lower() == "100-continue"
+            and length.isdigit()
+            and int(length) > self._bytes_max
+        ):
             raise _too_large(self._bytes_max)  # It waits to be told whether to send.
         try:
             async with asyncio.timeout(self._body_patience_s):
@@ -107,17 +110,17 @@ def _too_large(bytes_max: int) -> BadRequest:
     return BadRequest("body_too_large", f"The body is larger than {bytes_max} bytes.", status=413, headers=_CLOSE)
 
 
-def _must_be_json(headers: Headers) -> None:
-    types = headers.getlist("content-type")
+def _must_be_json(head: Head) -> None:
+    types = head.get(b"content-type", [])
     kind, _, parameter = (types[0] if len(types) == 1 else "").partition(";")
     if kind.strip().lower() != "application/json" or parameter.strip().lower() not in ("", "charset=utf-8"):
         raise BadRequest("content_type_unsupported", "The body is to be application/json, in UTF-8.", status=415)
-    if headers.get("content-encoding", "identity").lower() != "identity":
+    if (first(head, b"content-encoding") or "identity").lower() != "identity":
         raise BadRequest("content_encoding_unsupported", "The body is to come uncompressed.", status=415)
 
 
-def _key(headers: Headers) -> str:
-    keys = headers.getlist("idempotency-key")
+def _key(head: Head) -> str:
+    keys = head.get(b"idempotency-key", [])
     if not keys:
         raise BadRequest("idempotency_key_missing", "A command needs an Idempotency-Key header.")
     if len(keys) > 1 or not _PRINTABLE.fullmatch(keys[0]):
@@ -125,8 +128,8 @@ def _key(headers: Headers) -> str:
     return keys[0]
 
 
-def _actor(headers: Headers) -> str:
-    actors = headers.getlist("daybook-actor")
+def _actor(head: Head) -> str:
+    actors = head.get(b"daybook-actor", [])
     if not actors:
         raise BadRequest("actor_missing", "A command needs a Daybook-Actor header that says who asks.")
     if len(actors) > 1 or not _PRINTABLE.fullmatch(actors[0]):

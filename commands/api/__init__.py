@@ -4,4 +4,4 @@ from starlette.routing import Route
 
 from commands.api import account, batch, book, hold, journal
 
-routes: list[Route] = [*book.routes, *account.routes, *journal.routes, *hold.routes, *batch.routes]
+routes: list[Route] = [*journal.routes, *batch.routes, *hold.routes, *account.routes, *book.routes]

@@ -82,6 +82,8 @@ def _dry(request: Request) -> bool:
 
     Who misspells that, or says it twice, is not to be taken as meaning it.
     """
+    if not request.scope["query_string"]:
+        return False
     asked = request.query_params.multi_items()
     faults = [
         InitErrorDetails(type="extra_forbidden", loc=(name,), input=said) for name, said in asked if name != "dry_run"

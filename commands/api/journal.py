@@ -40,7 +40,7 @@ def entry(outcome: Outcome) -> dict[str, Any]:
 def _posting(posting: Posting) -> dict[str, Any]:
     return {
         "account_id": ids.show(ids.ACCOUNT, posting.account_id),
-        "side": posting.side.value,
+        "side": posting.side,
         "amount": posting.amount,
         "currency": posting.currency,
     }
