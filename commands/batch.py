@@ -3,7 +3,7 @@
 Atomic: all of them or none. Independent: each on its own, as if asked by itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_mod
 
 from commands.account import BookName, ChangeLimits, CloseAccount, FreezeAccount, OpenAccount, UnfreezeAccount
 from commands.book import OpenBook
-from commands.command import Asked, Command, Decided, ask, book_named
+from commands.command import Asked, Command, Decided, ask, book_named, hashed
 from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
 from commands.journal import PostEntry, ReverseEntry
+from domain import ids
+from domain.events import Metadata
 from domain.ledger import Draft
 
 COMMANDS: Final[tuple[type[Command], ...]] = (
@@ -88,9 +90,20 @@ class PostBatch(Command):
 
 def ask_batch(batch: PostBatch, *, actor: str, key: str, **context: str) -> Asked:
     """A batch, ready for the desk, with each of its commands as asked by itself."""
-    whole = ask(batch, actor=actor, key=key, **context)
     items = tuple(
-        ask(item.arguments, actor=actor, key=item.idempotency_key or f"{key}:{index}", **context)
-        for index, item in enumerate(batch.commands)
+        [
+            ask(item.arguments, actor=actor, key=item.idempotency_key or f"{key}:{index}", **context)
+            for index, item in enumerate(batch.commands)
+        ]
     )
-    return Asked(whole.command, whole.command_id, whole.metadata, items)
+    whole = Metadata(actor=actor, idempotency_key=key, request_hash=_request_hash(batch, items), **context)
+    return Asked(batch, ids.command_id(batch.scope, batch.kind, key), whole, items)
+
+
+def _request_hash(batch: PostBatch, items: Sequence[Asked]) -> str:
+    """Over what its commands were understood as and the keys they were given, so that they are gone over once."""
+    asked = [
+        [item.command, item.idempotency_key, one.metadata.request_hash]
+        for item, one in zip(batch.commands, items, strict=True)
+    ]
+    return hashed([batch.book, batch.mode, asked])

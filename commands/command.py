@@ -187,8 +187,13 @@ def request_hash(command: Command) -> str:
 
     An account named by its code and then by its id does: that is another request.
     """
-    understood = orjson.dumps(command.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
-    return urlsafe_b64encode(sha256(understood).digest()).rstrip(b"=").decode()
+    return hashed(command.model_dump(mode="json", exclude_defaults=True))
+
+
+def hashed(understood: Any) -> str:
+    """SHA-256 of plain data, in base64url without padding; the order of keys makes no difference."""
+    found = sha256(orjson.dumps(understood, option=orjson.OPT_SORT_KEYS)).digest()
+    return urlsafe_b64encode(found).rstrip(b"=").decode()
 
 
 def book_named(name: str) -> UUID:

@@ -250,10 +250,14 @@ def must_allow(account: Account, before: Totals, after: Totals, now: datetime) -
     """
     if max(after.debits + after.pending_debits, after.credits + after.pending_credits) > TOTAL_MAX:
         raise TotalTooLarge(account.id)
-    was, is_ = balance(account.type, before), balance(account.type, after)
     limits = account.limits_at(now)
-    lowest = limits.lowest
-    if lowest is not None and is_.available < lowest[2] and is_.available < was.available:
+    lowest, ceiling, is_ = limits.lowest, limits.ceiling, balance(account.type, after)
+    below = lowest is not None and is_.available < lowest[2]
+    above = ceiling is not None and is_.highest > ceiling
+    if not below and not above:
+        return
+    was = balance(account.type, before)
+    if lowest is not None and below and is_.available < was.available:
         raise InsufficientFunds(
             account.id,
             account.currency,
@@ -262,13 +266,13 @@ def must_allow(account: Account, before: Totals, after: Totals, now: datetime) -
             limit=lowest[0],
             limit_value=lowest[1],
         )
-    if limits.ceiling is not None and is_.highest > limits.ceiling and is_.highest > was.highest:
+    if ceiling is not None and above and is_.highest > was.highest:
         raise CeilingExceeded(
             account.id,
             account.currency,
             requested=is_.highest - was.highest,
-            room=max(limits.ceiling - was.highest, 0),
-            ceiling=limits.ceiling,
+            room=max(ceiling - was.highest, 0),
+            ceiling=ceiling,
         )
 
 

@@ -93,10 +93,11 @@ class EntryPosted(Event, frozen=True, kw_only=True):
 
 
 def _must_balance(postings: tuple[Posting, ...]) -> None:
-    if not postings or any(posting.amount < 1 for posting in postings):
+    if not postings or min([posting.amount for posting in postings]) < 1:
         raise ValueError("there are postings, each of a positive amount")
-    if any(debits != credits for debits, credits in sums(postings).values()):
-        raise ValueError("debits and credits differ")
+    for debits, credits in sums(postings).values():
+        if debits != credits:
+            raise ValueError("debits and credits differ")
 
 
 class EntryReversed(Event, frozen=True, kw_only=True):

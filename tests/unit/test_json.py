@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.web import strict_json
 from adapters.web.problem import BadRequest
 from adapters.web.strict_json import DEPTH_MAX, read_object
 
@@ -106,3 +107,33 @@ def test_reads_or_refuses(body: bytes) -> None:
         assert refusal.code.startswith("json_")
     else:
         assert value == json.loads(body)
+
+
+def written(pairs: list[tuple[str, str]]) -> str:
+    """An object that may have a key twice."""
+    return "{" + ", ".join(f"{key}: {value}" for key, value in pairs) + "}"
+
+
+words = st.sampled_from(['"a"', '"b"', '"a:"', '"[1.5]"', '"\\\\"', '"\\""', '"\\u0061"', '"\u00e9"', '""'])
+numbers = st.sampled_from(["0", "-1", "12", "1.0", "1e3", "123456789012345678", "12345678901234567890", "1" + "0" * 25])
+bodies = st.recursive(
+    words | numbers | st.sampled_from(["null", "true", "false"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda found: "[" + ",".join(found) + "]")
+        | st.lists(st.tuples(words, inner), max_size=3).map(written)
+    ),
+    max_leaves=12,
+)
+
+
+@given(bodies)
+def test_what_is_read_fast_is_read_the_same_slowly(body: str) -> None:
+    """
+    The fast reader takes nothing that the strict one refuses, and understands nothing else by it.
+    """
+    fast = strict_json._read_plain(body.encode())
+    assert fast is None or fast == strict_json._read_slowly(body.encode())
+
+
+def test_a_plain_body_is_read_fast() -> None:
+    assert strict_json._read_plain(b'{"book": "main", "postings": [{"amount": 10}, {"amount": 10}]}') is not None
