@@ -4,7 +4,6 @@ The store stays in its home, so that what was seeded need not be seeded again an
 """
 
 import sys
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -20,20 +19,17 @@ import psycopg
 from msgspec import Struct
 
 from adapters.embedded_postgres import running
-from adapters.postgres.building import build_beside
 from adapters.postgres.log import PostgresLog
 from adapters.postgres.migrate import migrate
-from adapters.postgres.projecting import catch_up
 from benchmarks import daybook
 from benchmarks.figures import percentile
 from benchmarks.load import BOOK, Job, wallet
 from benchmarks.machine import machine, settings
-from benchmarks.processes import Failed, Meter, Server, rss_bytes, served, sizes
-from benchmarks.seeding import DAYS, seed
+from benchmarks.processes import Failed, Meter, Server, command, rss_bytes, served, sizes
+from benchmarks.seeding import DAYS, count, seed
 from domain import ids
 from domain.audit import GENESIS, seal_hash
-from projections.catalogue import ALL
-from replay.verify import verify
+from domain.events import AccountOpened, EntryPosted
 
 SIZES: Final = (10_000, 100_000, 1_000_000, 10_000_000)
 
@@ -58,7 +54,8 @@ VERIFY: Final = "verify"
 HASHES: Final = "hashes"
 BALANCE: Final = "balance"
 BALANCE_THEN: Final = "balance_then"
-BALANCE_THEN_COLD: Final = "balance_then_cold"
+BALANCE_BOTH: Final = "balance_both"
+BALANCE_BOTH_COLD: Final = "balance_both_cold"
 TRIAL: Final = "trial"
 TRIAL_THEN: Final = "trial_then"
 LISTED: Final = "listed"
@@ -80,7 +77,8 @@ MEASURED: Final = (
     Measured(HASHES, "events/s verified, hashes alone", "rate"),
     Measured(BALANCE, "balance now, p99", "ms"),
     Measured(BALANCE_THEN, "balance at a position, p99", "ms"),
-    Measured(BALANCE_THEN_COLD, "balance at a position, first after start", "ms"),
+    Measured(BALANCE_BOTH, "balance at a position and before a day, p99", "ms"),
+    Measured(BALANCE_BOTH_COLD, "the same, first after start", "ms"),
     Measured(TRIAL, "trial balance now", "ms"),
     Measured(TRIAL_THEN, "trial balance at a position and before a day", "ms"),
     Measured(LISTED, "page of entries with filters, p99", "ms"),
@@ -139,7 +137,7 @@ def _at(dsn: str, postgres_pid: Callable[[], int], entries: int, accounts: int, 
     added, took_s = _timed(lambda: seed(dsn, entries=entries, accounts=accounts))
     _tell(entries, f"{added:,} entries seeded in {took_s:.0f} s")
     if added:
-        _, project_s = _timed(lambda: catch_up(dsn))
+        _, project_s = _timed(lambda: command("project", dsn, "--once"))
         found |= {SEED: added / took_s, CATCH_UP: (_head(dsn) - before) / project_s}
     _settle(dsn)
     with served(dsn) as server:
@@ -156,9 +154,7 @@ def _at(dsn: str, postgres_pid: Callable[[], int], entries: int, accounts: int, 
 
 def measure(dsn: str, server: Server) -> Standing:
     """What can be told of a store without adding to it, its server having just been started."""
-    with PostgresLog(dsn) as log:
-        found = log.named(["journal_entry.posted.v1"])
-        entries = sum(1 for _ in found)
+    entries = count(dsn, EntryPosted.name)
     log_bytes, read_bytes = sizes(dsn)
     figures = {
         COLD_START: 1000 * server.ready_s,
@@ -168,7 +164,7 @@ def measure(dsn: str, server: Server) -> Standing:
         READ_BYTES: read_bytes / max(entries, 1),
         MEMORY: rss_bytes(server.pid),
     }
-    return Standing(entries, _accounts(dsn), figures)
+    return Standing(entries, count(dsn, AccountOpened.name) - 1, figures)  # Less the equity.
 
 
 def _loads(dsn: str, server: Server, meter: Meter, accounts: int, seconds: float) -> dict[str, float]:
@@ -203,14 +199,18 @@ def _reads(server: Server, head: int) -> dict[str, float]:
         def p99(times: int, ask: Callable[[], float]) -> float:
             return percentile(sorted(ask() for _ in range(times)), 0.99)
 
-        hot = _typeid(0)
+        def both(number: int) -> float:
+            """One account's, as known at a position and of value dates before a day."""
+            return ms("/v1/reports/roll-up", book=BOOK, prefix=wallet(number), position=then(), before=day)
+
+        first, hot = both(0), _typeid(0)
         postings = client.get(f"/v1/accounts/{hot}/postings", params={"limit": 1}).json()["data"]
         middle = max(postings[0]["number"] // 2, 1) if postings else 1
-        first = ms(f"/v1/accounts/{hot}/balance", position=then())
         return {
-            BALANCE_THEN_COLD: first,
+            BALANCE_BOTH_COLD: first,
             BALANCE: p99(100, lambda: ms(f"/v1/accounts/{account()}/balance")),
             BALANCE_THEN: p99(100, lambda: ms(f"/v1/accounts/{account()}/balance", position=then())),
+            BALANCE_BOTH: max(both(0), p99(100, lambda: both(random.randrange(1_000)))),
             TRIAL: median(ms("/v1/reports/trial-balance", book=BOOK) for _ in range(3)),
             TRIAL_THEN: median(
                 ms("/v1/reports/trial-balance", book=BOOK, position=then(), before=day) for _ in range(3)
@@ -222,14 +222,12 @@ def _reads(server: Server, head: int) -> dict[str, float]:
 
 
 def _replays(dsn: str) -> dict[str, float]:
-    """Events a second through everything that reads the whole log."""
+    """Events a second through everything that reads the whole log, with the start of the command that does it."""
     head = _head(dsn)
+    _, verify_s = _timed(lambda: command("verify", dsn))
+    _, rebuild_s = _timed(lambda: command("rebuild", dsn, "--all"))
     with PostgresLog(dsn) as log:
-        report, verify_s = _timed(lambda: verify(log))
-        if report.exit_code != 0:
-            raise Failed(f"the store does not verify: {report.verdict}, first at {report.first_bad_position}")
         _, hashes_s = _timed(lambda: _hash(log))
-    _, rebuild_s = _timed(lambda: [build_beside(dsn, one, stop=threading.Event()) for one in ALL])
     return {VERIFY: head / verify_s, HASHES: head / hashes_s, REBUILD: head / rebuild_s}
 
 
@@ -250,13 +248,6 @@ def _head(dsn: str) -> int:
         row = connection.execute("SELECT daybook.head()").fetchone()
         assert row is not None
         return int(row[0])
-
-
-def _accounts(dsn: str) -> int:
-    with psycopg.connect(dsn) as connection:
-        row = connection.execute("SELECT count(*) FROM daybook.events WHERE name = 'account.opened.v1'").fetchone()
-        assert row is not None
-        return int(row[0]) - 1
 
 
 def _settle(dsn: str) -> None:

@@ -16,12 +16,13 @@ LIBRARIES: Final = ("psycopg", "uvicorn", "uvloop", "httptools", "eventsourcing"
 
 
 def machine() -> dict[str, str]:
-    """The machine, Python, and the libraries that are there."""
+    """The machine, what else it does (the load average now), Python, and the libraries that are there."""
     libraries = {name: _version(name) for name in LIBRARIES}
     return {
         "CPUs": str(os.cpu_count()),
         "processor": _processor(),
         "system": f"{platform.system()} {platform.release()}",
+        "load before": f"{os.getloadavg()[0]:.1f}",
         "Python": platform.python_version(),
         **{name: found for name, found in libraries.items() if found},
     }

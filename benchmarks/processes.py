@@ -83,8 +83,36 @@ def cpu_s(pid: int) -> float:
 
 
 def rss_bytes(pid: int) -> int:
-    """Memory a process has in use."""
-    return int(psutil.Process(pid).memory_info().rss)
+    """Memory that a process and those it started have in use."""
+    total = 0
+    whole = psutil.Process(pid)
+    for process in (whole, *whole.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss
+    return total
+
+
+def command(name: str, dsn: str, *arguments: str) -> None:
+    """Run one of Daybook's commands upon a database.
+
+    Raises:
+        Failed: It did not end well.
+    """
+    done = subprocess.run([_daybook(), name, *arguments], env=_given(dsn), capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failed(f"daybook {name}: {_last_line(done.stderr) or _last_line(done.stdout)}")
+
+
+def _daybook() -> str:
+    return shutil.which("daybook", path=str(Path(sys.executable).parent)) or "daybook"
+
+
+def _given(dsn: str) -> dict[str, str]:
+    return {**os.environ, "DATABASE_URL": dsn}
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2]
 
 
 def call(module: str, job: Struct, answer: type[T], *, seconds: float) -> T:
@@ -104,7 +132,7 @@ def call(module: str, job: Struct, answer: type[T], *, seconds: float) -> T:
         timeout=60 + 10 * seconds,
     )
     if done.returncode != 0:
-        raise Failed(done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"exit {done.returncode}")
+        raise Failed(_last_line(done.stderr.decode(errors="replace")) or f"exit {done.returncode}")
     return msgspec.json.decode(done.stdout, type=answer)
 
 
@@ -126,11 +154,10 @@ def served(dsn: str, *arguments: str) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-    daybook = shutil.which("daybook", path=str(Path(sys.executable).parent)) or "daybook"
     began = time.perf_counter()
     process = subprocess.Popen(
-        [daybook, "serve", "--port", str(port), *arguments],
-        env={**os.environ, "DATABASE_URL": dsn},
+        [_daybook(), "serve", "--port", str(port), *arguments],
+        env=_given(dsn),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,  # One log line a request; written, as in use, and not read.
     )

@@ -224,7 +224,7 @@ def seed(dsn: str, *, entries: int, accounts: int) -> int:
         Account(one, totals[one].number, totals[one].debits, totals[one].credits) if one in totals else Account(one)
         for one in named
     ]
-    known, last = (_entries(dsn), head.last) if head is not None else (0, 0)
+    known, last = (count(dsn, EntryPosted.name), head.last) if head is not None else (0, 0)
     seeder = Seeder(made[1:], made[0], position=last, hash=head.hash if head is not None else GENESIS, seed=last)
     opening = list(seeder.opening()) if head is None else []
     lacking = entries - known - sum(isinstance(event, EntryPosted) for _, event in opening)
@@ -249,9 +249,10 @@ def seed(dsn: str, *, entries: int, accounts: int) -> int:
     return added
 
 
-def _entries(dsn: str) -> int:
+def count(dsn: str, name: str) -> int:
+    """How many events of that stored name there are."""
     with connect(dsn, long=True) as connection:
-        row = connection.execute("SELECT count(*) FROM daybook.events WHERE name = %s", (EntryPosted.name,)).fetchone()
+        row = connection.execute("SELECT count(*) FROM daybook.events WHERE name = %s", (name,)).fetchone()
         assert row is not None
         return int(row[0])
 

@@ -14,7 +14,7 @@ from benchmarks.budgets import Verdict, verdicts
 from benchmarks.figures import Figures, Skipped
 from benchmarks.growth import MEASURED, Grown, Standing
 from benchmarks.soak import DRIFT, Soaked, Window
-from benchmarks.suite import Results
+from benchmarks.suite import BALANCE, EMPTY, Results
 
 WIDTH: Final = 170
 _COLUMNS: Final = (
@@ -187,16 +187,17 @@ def _chart(path: Path, draw: Any) -> None:
 
 
 def _draw_peers(plt: Any, results: Results) -> Any:
-    """Bars: what each came to per second."""
-    rows = [(name, found) for name, found in results.found.items() if isinstance(found, Figures)][::-1]
+    """Bars: how many transfers a second."""
+    every = [(name, found) for name, found in results.found.items() if isinstance(found, Figures)]
+    rows = [row for row in every if row[0] not in (BALANCE, EMPTY)][::-1]
     figure, axes = plt.subplots(figsize=(9, 0.32 * len(rows) + 1.2))
     colors = ["tab:blue" if name.startswith("Daybook") else "tab:gray" for name, _ in rows]
     bars = axes.barh([name for name, _ in rows], [found.per_second for _, found in rows], color=colors)
     axes.bar_label(bars, [f"{found.per_second:,.0f}" for _, found in rows], padding=3)
     axes.set_xscale("log")
     durable = ", ".join(f"{name} {results.settings[name]}" for name in ("fsync", "synchronous_commit"))
-    axes.set_xlabel(f"per second, log scale; {results.machine['CPUs']} CPUs shared by all; {durable}")
-    axes.margins(x=0.12)
+    axes.set_xlabel(f"transfers a second, log scale; {results.machine['CPUs']} CPUs shared by all; {durable}")
+    axes.set_xlim(left=50, right=3 * max((found.per_second for _, found in rows), default=100))
     return figure
 
 

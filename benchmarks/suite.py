@@ -79,6 +79,7 @@ def run(*, rounds: int, seconds: float, only: Sequence[str] = ()) -> Results:
     Args:
         seconds: Of each measurement.
     """
+    here = machine()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="daybook-bench-")))
         postgres = stack.enter_context(running(folder / "home"))
@@ -89,7 +90,7 @@ def run(*, rounds: int, seconds: float, only: Sequence[str] = ()) -> Results:
             found[PGLEDGER] = Skipped("comes from no package registry")
         standing = growth.measure(bench.daybook_dsn, bench.server) if not only else None
         against = {one.name: one.against for one in wanted}
-        return Results(machine(), settings(postgres.superuser_dsn), rounds, seconds, found, against, standing)
+        return Results(here, settings(postgres.superuser_dsn), rounds, seconds, found, against, standing)
 
 
 def contenders(bench: "Bench") -> list[Contender]:
