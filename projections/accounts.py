@@ -20,7 +20,7 @@ from domain.posting import Side
 from projections.projection import Change
 
 NAME: Final = "accounts"
-VERSION: Final = 1
+VERSION: Final = 2
 CHANGES: Final = ("open_books", "open_accounts", "add_limits", "change_accounts", "add_postings")
 
 _STATUS_AFTER: Final[dict[type[Event], Status]] = {

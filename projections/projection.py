@@ -59,6 +59,8 @@ def digest(projection: Projection) -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
+_INDEX: Final = re.compile(r"^CREATE INDEX ([^;]*);\n", re.MULTILINE)
+
 ROWS: Final = "rows"
 """The one parameter of a change's SQL: a JSON array of rows. A COPY takes them by its columns' names instead."""
 
@@ -70,8 +72,18 @@ def statements(name: str) -> dict[str, str]:
 
 
 def tables(name: str) -> str:
-    """The definitions of a projection's tables, names without a schema."""
+    """The definitions of a projection's tables and all their indexes, names without a schema."""
     return _sql(f"{name}_tables")
+
+
+def bare_tables(name: str) -> str:
+    """The same without the indexes that only readers need: what keeps rows apart is there from the first row on."""
+    return _INDEX.sub("", tables(name))
+
+
+def indexes(name: str) -> list[str]:
+    """What `bare_tables` leaves out; statements that may be run again."""
+    return [f"CREATE INDEX IF NOT EXISTS {index}" for index in _INDEX.findall(tables(name))]
 
 
 def documents(name: str) -> frozenset[str]:

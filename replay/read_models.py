@@ -1,6 +1,7 @@
 """The read models, derived again from the events and held against their tables as of the position they have reached."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -19,7 +20,10 @@ from domain.events import (
     HoldVoided,
     Recorded,
     decode,
+    lines,
+    value_date_of,
 )
+from domain.posting import Side
 from replay.derived import Derived
 from replay.matching import Matching
 from replay.report import NOWHERE, Findings, Tally, contrast
@@ -27,11 +31,15 @@ from replay.stored import Stored
 
 Row = tuple[Any, ...]
 
-ACCOUNTS: Final = "accounts.v1"
+ACCOUNTS: Final = "accounts.v2"
 JOURNAL: Final = "journal.v1"
 HOLDS: Final = "holds.v1"
 AUDIT_TRAIL: Final = "audit_trail.v1"
 """What keeps each read model, by the name its progress is kept under: another version may derive otherwise."""
+
+
+DAYS_BLOCK: Final = 128
+"""Postings of an account that are added up together, by value date."""
 
 
 class ReadModel(Protocol):
@@ -169,6 +177,60 @@ class _Balances(_Table):
             return None
         pending = (totals.pending_debits, totals.pending_credits)
         return (key, totals.debits, totals.credits, *pending, totals.number, totals.position)
+
+
+class _Days(_Table):
+    """Block by block of an account's postings, with a fingerprint of its rows: the rows are many."""
+
+    name = "days"
+    code = "days_differ"
+    columns = ("account_id", "value_date", "block", "debits", "credits")
+
+    def __init__(self, stored: Stored, derived: Derived, upto: int, findings: Findings) -> None:
+        super().__init__(stored, derived, upto, findings)
+        self._open: dict[UUID, tuple[int, dict[date, tuple[int, int]]]] = {}
+        """Of each account how many postings its last block has, and what they come to by value date."""
+        self._full: dict[tuple[UUID, int], tuple[int, int, int]] = {}
+        """Of each block the rows, their fingerprint and the position of its last posting."""
+        self._blocks: dict[UUID, int] = {}
+
+    def take(self, recorded: Recorded) -> None:
+        postings = lines(recorded.event)
+        if not postings:
+            return
+        day = value_date_of(recorded.event, recorded.recorded_at.date())
+        for line in postings:
+            number, days = self._open.get(line.account_id, (0, {}))
+            debits, credits = days.get(day, (0, 0))
+            if not line.pending:
+                on_debit = line.side is Side.DEBIT
+                debits, credits = debits + line.amount * on_debit, credits + line.amount * (not on_debit)
+            days[day] = (debits, credits)
+            self._open[line.account_id] = (number + 1, days)
+            if number + 1 == DAYS_BLOCK:
+                block = self._blocks.get(line.account_id, 0)
+                rows = sum(hash((day, *sums)) for day, sums in days.items())
+                self._full[line.account_id, block] = (len(days), rows, recorded.position)
+                self._blocks[line.account_id] = block + 1
+                del self._open[line.account_id]
+
+    def finish(self) -> None:
+        found: dict[tuple[UUID, int], tuple[int, int]] = {}
+        for account_id, day, block, debits, credits in self._stored.read_model(self.name, self.columns):
+            count, rows = found.get((account_id, block), (0, 0))
+            found[account_id, block] = (count + 1, rows + hash((day, debits, credits)))
+        for key, (count, rows, position) in self._full.items():
+            if found.pop(key, None) != (count, rows):
+                self._block_differs(key, position, f"{count} days of a full block")
+        for key in found:
+            self._block_differs(key, self.upto, "nothing: the block is not full")
+        self.tally.checked = len(self._full)
+        self.tally.through = self.upto
+
+    def _block_differs(self, key: tuple[UUID, int], position: int, expected: str) -> None:
+        account_id, block = key
+        subject = f"block {block} of account {ids.show(ids.ACCOUNT, account_id)}"
+        self.tally.problem(self.code, position, subject, expected, "other rows")
 
 
 class _Holds(_Table):
@@ -343,6 +405,7 @@ def read_models(stored: Stored, derived: Derived, head: int, findings: Findings)
         (ACCOUNTS, _Accounts),
         (ACCOUNTS, _Limits),
         (ACCOUNTS, _Balances),
+        (ACCOUNTS, _Days),
         (JOURNAL, _Entries),
         (HOLDS, _Holds),
         (AUDIT_TRAIL, _AuditTrail),

@@ -37,6 +37,7 @@ CHECKS = (
     "accounts",
     "limits",
     "balances",
+    "days",
     "entries",
     "holds",
     "audit_trail",

@@ -1,20 +1,25 @@
 """`daybook projections` and `daybook rebuild`: how the read models stand, and what a person can do about them."""
 
 import threading
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Annotated, Any, Final
 
 import typer
 from psycopg.errors import DependentObjectsStillExist
+from rich.progress import Progress
 
 from adapters.cli import showing
 from adapters.cli.database import database
 from adapters.cli.failing import NO, Failed
 from adapters.cli.settings import DatabaseUrl, Home
+from adapters.garbage import collecting_rarely
 from adapters.postgres import builds
 from adapters.postgres.applying import Applier, ProjectionFailed, Superseded
 from adapters.postgres.building import BuildUnderWay, build_beside
 from adapters.postgres.builds import Build, NotParked, Standing
 from adapters.postgres.datastore import connect, first_line
+from adapters.postgres.window import Window
 from projections.catalogue import ALL
 from projections.projection import Projection
 
@@ -126,7 +131,7 @@ def skip(
 
 def rebuild(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", show_default=False)] = None,
-    every: Annotated[bool, typer.Option("--all", help="All projections, one after another.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All projections.")] = False,
     database_url: DatabaseUrl = None,
     home: Home = None,
 ) -> None:
@@ -150,27 +155,42 @@ def rebuild(
     if bool(names) == every:
         raise Failed(f"say which to rebuild, or --all; there are {', '.join(p.NAME for p in ALL)}")
     wanted = list(ALL) if every else [_known(name) for name in names or ()]
-    with database(database_url, home, migrated=True) as dsn:
-        for projection in wanted:
-            _rebuild(dsn, projection)
+    failures = []
+    with database(database_url, home, migrated=True) as dsn, showing.bar("rebuilding") as progress:
+        for projection, built in _rebuilt(dsn, wanted, progress).items():
+            try:
+                typer.echo(f"{projection} is built anew, to position {built.result()}, and live.")
+            except (ProjectionFailed, BuildUnderWay) as error:
+                failures.append(str(error))
+            except DependentObjectsStillExist as error:
+                failures.append(f"{projection} is built, and cannot take its place: {first_line(error)}")
+    if failures:
+        raise Failed("; ".join(failures))
 
 
-def _rebuild(dsn: str, projection: Projection) -> None:
-    with showing.bar(projection.NAME) as progress:
-        reached = 0
+def _rebuilt(dsn: str, wanted: list[Projection], progress: Progress) -> dict[str, Future[int]]:
+    """All of them at the same time, from events that are read once; for each the position it is built to, or why not.
 
-        def watch(name: str, position: int, head: int) -> None:
-            nonlocal reached
-            reached = position
-            progress.update(progress.task_ids[0], completed=position, total=head)
+    Interrupted, they end after the batch under way, and can be gone on with.
+    """
+    stop, window = threading.Event(), Window()
+    reached = {projection.NAME: 0 for projection in wanted}
 
+    def watch(name: str, position: int, head: int) -> None:
+        reached[name] = position
+        progress.update(progress.task_ids[0], completed=min(reached.values()), total=head)
+
+    def build(projection: Projection) -> int:
+        build_beside(dsn, projection, stop=stop, window=window, on_progress=watch)
+        return reached[projection.NAME]
+
+    with collecting_rarely(), ThreadPoolExecutor(len(wanted)) as pool:
+        building = {projection.NAME: pool.submit(build, projection) for projection in wanted}
         try:
-            build_beside(dsn, projection, stop=threading.Event(), on_progress=watch)
-        except (ProjectionFailed, BuildUnderWay) as error:
-            raise Failed(str(error)) from error
-        except DependentObjectsStillExist as error:
-            raise Failed(f"{projection.NAME} is built, and cannot take its place: {first_line(error)}") from error
-    typer.echo(f"{projection.NAME} is built anew, to position {reached}, and live.")
+            futures.wait(building.values())
+        finally:
+            stop.set()
+    return building
 
 
 def _retry(dsn: str, projection: Projection, build: Build) -> None:

@@ -224,6 +224,8 @@ class Applier:
     def drop(self) -> None:
         """Give the connection up, and the lead with it, without waiting for a server that may not answer."""
         self._leading = False
+        if self._window is not None:
+            self._window.leave(self)
         if self._connection is not None:
             cut(self._connection)
             self._connection.close()
@@ -257,6 +259,8 @@ class Applier:
             count, position = self._apply_on(cursor, limit, self._window)
         self.position = position
         self.applied += count
+        if self._window is not None:
+            self._window.pace(self, position)
         return count
 
     def _apply_on(self, cursor: Cursor[TupleRow], limit: int, window: Window | None) -> tuple[int, int]:

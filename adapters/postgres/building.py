@@ -5,20 +5,24 @@ Killed, it goes on where it was; commands, reads and the live tables' own projec
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from psycopg import Connection
-from psycopg.errors import LockNotAvailable, OperationalError
+from psycopg.errors import LockNotAvailable, OperationalError, QueryCanceled
 
 from adapters.postgres import applying, builds
 from adapters.postgres.applying import Applier, OnEvent, silent
 from adapters.postgres.builds import Build
 from adapters.postgres.datastore import connect
+from adapters.postgres.window import Window
 from projections.projection import Projection
 
 PAUSE_S: Final = (0.1, 3.0)
 """The first and the longest wait for readers to end before the place is tried to be taken again."""
+TELL_S: Final = 0.5
+"""How often progress is told while indexes are made."""
 
 OnProgress = Callable[[str, int, int], None]
 """Takes a projection's name, the position its build has reached and the log's head."""
@@ -36,6 +40,7 @@ def build_beside(
     projection: Projection,
     *,
     stop: threading.Event,
+    window: Window | None = None,
     on_event: OnEvent = silent,
     on_progress: OnProgress | None = None,
 ) -> bool:
@@ -43,6 +48,7 @@ def build_beside(
 
     Args:
         stop: Ends it after the batch under way; it can be gone on with.
+        window: Shared with other builds that are made at the same time.
 
     Returns:
         Whether it is live now.
@@ -55,11 +61,14 @@ def build_beside(
     """
     with connect(dsn, long=True) as connection, _alone(connection, projection.NAME):
         build = builds.begin(connection, projection)
-        applier = Applier(dsn, projection, build=build, on_event=on_event)
+        applier = Applier(dsn, projection, build=build, window=window, on_event=on_event)
+        told = on_progress or _nobody
         try:
             on_event("projection.building", projection=build.name, build=build.id, position=applier.look().position)
+            if _caught_up(applier, stop, told):
+                _index(connection, applier, build, stop, told)
             pause = PAUSE_S[0]
-            while _caught_up(applier, stop, on_progress):
+            while _caught_up(applier, stop, told):
                 if _take_place(connection, applier, build):
                     on_event("projection.switched", projection=build.name, build=build.id, position=applier.position)
                     return True
@@ -84,16 +93,40 @@ def _alone(connection: Connection[Any], name: str) -> Iterator[None]:
             connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (key,))
 
 
-def _caught_up(applier: Applier, stop: threading.Event, on_progress: OnProgress | None) -> bool:
+def _nobody(name: str, position: int, head: int) -> None:
+    """Nobody looks."""
+
+
+def _caught_up(applier: Applier, stop: threading.Event, told: OnProgress) -> bool:
     """Whether the log's end was reached before we are to stop."""
     while not stop.is_set():
         count = applier.apply()
-        if on_progress is not None:
-            standing = applier.look()
-            on_progress(applier.projection.NAME, standing.position, max(standing.head, standing.position))
+        _tell(applier, told)
         if count < applying.BATCH:
             return True
     return False
+
+
+def _tell(applier: Applier, told: OnProgress) -> None:
+    standing = applier.look()
+    told(applier.projection.NAME, standing.position, max(standing.head, standing.position))
+
+
+def _index(
+    connection: Connection[Any], applier: Applier, build: Build, stop: threading.Event, told: OnProgress
+) -> None:
+    """Add what the tables lack, and tell meanwhile that we are still at it; at most a moment after we are to stop."""
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(builds.add_indexes, connection, applier.projection, build.schema)
+        while not wait([made], TELL_S).done:
+            _tell(applier, told)
+            if stop.is_set():
+                connection.cancel_safe()
+    try:
+        made.result()
+    except QueryCanceled:
+        if not stop.is_set():
+            raise
 
 
 def _take_place(connection: Connection[Any], applier: Applier, build: Build) -> bool:

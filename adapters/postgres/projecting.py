@@ -31,6 +31,7 @@ from adapters.postgres.applying import (
 from adapters.postgres.building import BuildUnderWay, build_beside
 from adapters.postgres.builds import READ_SCHEMA
 from adapters.postgres.datastore import connect, cut, first_line
+from adapters.postgres.window import Window
 from domain.errors import Unavailable
 from projections.catalogue import ALL
 from projections.projection import Projection
@@ -103,17 +104,26 @@ class Runner:
     """Follows the log for one projection, in the thread that calls `run`.
 
     Args:
+        following, building: Windows on the log, shared with the other runners of this process.
         on_event: Takes log lines; `projection.failed` is the one to wake somebody for.
     """
 
     def __init__(
-        self, dsn: str, projection: Projection, *, schema: str = READ_SCHEMA, on_event: OnEvent = silent
+        self,
+        dsn: str,
+        projection: Projection,
+        *,
+        schema: str = READ_SCHEMA,
+        following: Window | None = None,
+        building: Window | None = None,
+        on_event: OnEvent = silent,
     ) -> None:
         self.nudge = threading.Event()
         """To be set by whoever hears that the log has grown, and after `stop`."""
         self._dsn = dsn
         self._projection = projection
-        self._applier = Applier(dsn, projection, schema=schema, on_event=on_event)
+        self._applier = Applier(dsn, projection, schema=schema, window=following, on_event=on_event)
+        self._building = building
         self._on_event = on_event
         self._looked_at = 0.0
         self._applied_then = 0
@@ -213,7 +223,14 @@ class Runner:
             self._know(building_at=position)
 
         self._know(state=State.BUILDING)
-        build_beside(self._dsn, self._projection, stop=stop, on_event=self._on_event, on_progress=watch)
+        build_beside(
+            self._dsn,
+            self._projection,
+            stop=stop,
+            window=self._building,
+            on_event=self._on_event,
+            on_progress=watch,
+        )
 
     def _failed(self, error: Exception, stop: threading.Event) -> None:
         self._applier.drop()
@@ -312,7 +329,11 @@ class Projections:
         on_event: OnEvent = silent,
     ) -> None:
         self._stop = threading.Event()
-        self._runners = [Runner(dsn, projection, schema=schema, on_event=on_event) for projection in projections]
+        following, building = Window(), Window()
+        self._runners = [
+            Runner(dsn, projection, schema=schema, following=following, building=building, on_event=on_event)
+            for projection in projections
+        ]
         self._bell = Bell(dsn, [runner.nudge for runner in self._runners], on_event=on_event)
         self._threads = [
             threading.Thread(target=runner.run, args=(self._stop,), name=f"projection-{projection.NAME}", daemon=True)

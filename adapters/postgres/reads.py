@@ -32,12 +32,14 @@ _FILES: Final = ("queries", "log", "reports")
 _TOGETHER: Final = "balance"
 """The query that is asked for many accounts at once: it takes `accounts`, and answers with one row for each."""
 
-# A plan made for the parameters at hand: half of each query's filters are not asked for and fall away.
+# A plan made for the parameters at hand: half of each query's filters are not asked for and fall away. To compile one
+# takes longer than most of them run.
 _SESSION: Final = SQL("""
 SET timezone = 'UTC';
 SET statement_timeout = '5s';
 SET default_transaction_read_only = on;
 SET plan_cache_mode = force_custom_plan;
+SET jit = off;
 SET search_path = {}
 """)
 

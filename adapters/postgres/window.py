@@ -13,7 +13,7 @@ from domain.events import Recorded, recorded
 KEPT: Final = 10_000
 """Events kept at most, some 2 KB each."""
 AHEAD: Final = 6_000
-"""How far one that is in company may be ahead of the last of them: what it has read is to be there still for that."""
+"""How far one may be ahead of another that follows: what it has read is to be there still for that one."""
 PATIENCE_S: Final = 0.2
 """How long one waits for another at most; then it reads for itself."""
 
@@ -30,7 +30,7 @@ class Window:
         self._reading = threading.Lock()
         self._server: object = None
         self._events: list[Recorded] = []
-        self._company: dict[object, int] = {}
+        self._places: dict[object, int] = {}
         self._moved = threading.Condition()
 
     def read(
@@ -58,26 +58,25 @@ class Window:
         finally:
             self._reading.release()
 
-    def join(self, reader: object, position: int) -> None:
-        """From now on one of those who keep together, until `leave`: further than `AHEAD` it waits in `pace`."""
-        with self._moved:
-            self._company[reader] = position
-
-    def leave(self, reader: object) -> None:
-        with self._moved:
-            self._company.pop(reader, None)
-            self._moved.notify_all()
-
     def pace(self, reader: object, position: int) -> None:
-        """Tell how far it is, and wait a moment for those who are far behind."""
+        """Tell how far it has come, and wait a moment for those who are about to lose sight of it.
+
+        Who does not move meanwhile is not waited for again until it does.
+        """
         with self._moved:
-            if reader not in self._company:
-                return
-            self._company[reader] = position
+            self._places[reader] = position
             self._moved.notify_all()
             until = time.monotonic() + PATIENCE_S
-            while position - min(self._company.values()) > AHEAD and time.monotonic() < until:
-                self._moved.wait(PATIENCE_S)
+            while behind := [one for one, place in self._places.items() if AHEAD < position - place <= KEPT]:
+                if not self._moved.wait(until - time.monotonic()) and time.monotonic() >= until:
+                    for one in behind:
+                        del self._places[one]
+
+    def leave(self, reader: object) -> None:
+        """It goes no further for now."""
+        with self._moved:
+            self._places.pop(reader, None)
+            self._moved.notify_all()
 
     def _known(self, after: int, limit: int) -> list[Recorded]:
         if not self._events:

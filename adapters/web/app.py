@@ -18,9 +18,10 @@ from adapters.observe.metrics import Metrics
 from adapters.openapi.routes import routes as document_routes
 from adapters.postgres.datastore import connect
 from adapters.postgres.migrate import MigrationError, available
-from adapters.postgres.projecting import Projections, Status
+from adapters.postgres.projecting import Status
 from adapters.postgres.reads import PostgresReads
 from adapters.postgres.store import PostgresEventStore
+from adapters.projector import Projector
 from adapters.web import health, intake
 from adapters.web.envelope import Envelope
 from adapters.web.errors import exception_handlers
@@ -48,12 +49,15 @@ class Limits(Struct, frozen=True):
 
 LIMITS: Final = Limits()
 
+PROJECTOR_S: Final = 3.0
+"""How long a start waits for the projector, so that the first reads need not. Commands are taken without it too."""
+
 
 def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> Starlette:
     """The application upon a migrated database.
 
     Args:
-        project: Whether this process keeps the read models up; without, `daybook project` does.
+        project: Whether a process of ours keeps the read models up; without, `daybook project` does.
 
     Raises:
         RuntimeError: Asserts are compiled away, and with them what must never be.
@@ -79,16 +83,17 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         await asyncio.to_thread(must_be_migrated, dsn)
-        projections = Projections(dsn, on_event=projecting) if project else None
+        projector = Projector(dsn, on_event=projecting) if project else None
 
         def projectors() -> Sequence[Status]:
-            return projections.status() if projections is not None else ()
+            return projector.status() if projector is not None else ()
 
         writer = Desk(PostgresEventStore(dsn), report=failed, queue_max=limits.queue_max, patience_s=limits.patience_s)
         metrics.watch(writer, projectors)
         writer.start()
-        if projections is not None:
-            projections.start()
+        if projector is not None:
+            projector.start()
+            await asyncio.to_thread(projector.up.wait, PROJECTOR_S)
         try:
             async with PostgresReads(dsn) as reads, expiring(Expiry(writer, reads, report=failed)):
                 yield {
@@ -100,8 +105,8 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
                 }
         finally:
             await writer.stop()
-            if projections is not None:
-                await asyncio.to_thread(projections.stop)
+            if projector is not None:
+                await asyncio.to_thread(projector.stop)
 
     def taking(path: str) -> list[Middleware]:
         bytes_max = limits.batch_body_bytes_max if path == BATCHES else limits.body_bytes_max

@@ -157,7 +157,8 @@ async def list_postings(request: Request) -> Response:
     def shown_posting(row: dict[str, Any]) -> dict[str, Any]:
         return posting_resource(page.account, opened, row, whole=page.expand == "entry")
 
-    listing = Listing("postings", of=[], cursor="number", resource=shown_posting, columns=POSTING_COLUMNS)
+    query = "postings" if not page.is_dated else "postings_dated"
+    listing = Listing(query, of=[], cursor="number", resource=shown_posting, columns=POSTING_COLUMNS)
     first = await found(request, page, listing, page.filters)
     return shown(request, page, listing, page.filters, first)
 

@@ -35,6 +35,11 @@ from projections.api.parameters import (
     asked,
 )
 
+WALKED_MAX: Final = 10_000
+"""Postings of an account that are walked through for the few that a filter lets through."""
+_OF_ENTRY: Final = {"reference", "description_prefix", "metadata", "actor", "kind"}
+_OF_POSTING: Final = {"account_code_prefix", "side", "amount_min", "amount_max", "currency"}
+
 
 class EntryList(Page[EntryId], RecordedRange, ValueDateRange):
     """Journal entries, newest first: of a book, of an account, or all.
@@ -59,13 +64,17 @@ class EntryList(Page[EntryId], RecordedRange, ValueDateRange):
     expand: Literal["accounts"] | None = None
 
     @property
+    def is_picky(self) -> bool:
+        """Whether entries are left out for what they are, not for when they were."""
+        return bool(self.model_dump(include=_OF_ENTRY | _OF_POSTING, exclude_none=True))
+
+    @property
     def filters(self) -> dict[str, Any]:
-        of_posting = {"account_code_prefix", "side", "amount_min", "amount_max", "currency"}
-        named = {"book", "account", "reference", "description_prefix", "actor", "kind", *of_posting, *RANGES}
+        named = {"book", "account", *_OF_ENTRY, *_OF_POSTING, *RANGES}
         return {
             **self.model_dump(include=named),
             "metadata": as_json(self.metadata),
-            "by_posting": bool(self.model_dump(include=of_posting, exclude_none=True)),
+            "by_posting": bool(self.model_dump(include={"account"} | _OF_POSTING, exclude_none=True)),
             "accounts": self.expand == "accounts",
         }
 
@@ -78,13 +87,23 @@ class EntryRead(Read):
 
 async def list_entries(request: Request) -> Response:
     page = asked(request, EntryList)
-    listing = LISTING if page.account is None else OF_ACCOUNT
+    listing = await _listing(request, page)
     first = await found(request, page, listing, page.filters)
     if not first.rows:
         await must_exist(request, book=page.book, account=page.account)
         if cursor := page.cursor:
             await _find_entry(request, EVENTUAL, cursor)
     return shown(request, page, listing, page.filters, first)
+
+
+async def _listing(request: Request, page: EntryList) -> Listing:
+    """Which way to walk: of an account with so many postings those that a filter lets through are not looked for."""
+    if page.account is None:
+        return DATED if page.is_dated else LISTING
+    if page.is_dated or not page.is_picky:
+        return OF_ACCOUNT
+    (row,) = await request.state.reads.fetch("balance", {"account": page.account})
+    return OF_ACCOUNT if (row["number"] or 0) <= WALKED_MAX else LISTING
 
 
 async def read_entry(request: Request) -> Response:
@@ -170,6 +189,7 @@ COLUMNS: Final = (
 LISTING: Final = Listing(
     "entries", of=[accounts, journal], cursor="entry_id", resource=resource, columns=COLUMNS, lines=_lines
 )
+DATED: Final = replace(LISTING, query="entries_dated")
 OF_ACCOUNT: Final = replace(LISTING, query="entries_of_account")
 
 

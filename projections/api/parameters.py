@@ -213,6 +213,10 @@ class ValueDateRange(BaseModel):
     value_date_from: Date | None = None
     value_date_to: Date | None = None
 
+    @property
+    def is_dated(self) -> bool:
+        return self.value_date_from is not None or self.value_date_to is not None
+
 
 class Past(Read):
     """As it was known at a position of the log, or at a time; now, unless one of them is given.

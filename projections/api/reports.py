@@ -169,11 +169,11 @@ async def _report(request: Request, model: type[R], work: Work[R], columns: Sequ
         "prefix": getattr(read, "prefix", None),
         "position": read.position,
         "at": read.at,
-        "dated": since is not None or before is not None,
         "value_date_from": since,
         "value_date_before": before,
     }
-    found = await answer(request, "book_totals", read, wanted, of=[accounts], key="account_id")
+    query = "book_totals" if since is None and before is None else "book_totals_dated"
+    found = await answer(request, query, read, wanted, of=[accounts], key="account_id")
     if not found.rows:
         await must_exist(request, book=read.book)
     try:

@@ -36,17 +36,37 @@ FROM (
 WHERE accounts.account_id = last.account_id;
 
 -- add_postings --
--- Postings of one account in a batch are added up first: one account may be in all of them.
-INSERT INTO balances AS b (account_id, debits, credits, pending_debits, pending_credits, postings, position)
-SELECT account_id, sum(debit), sum(credit), sum(pending_debit), sum(pending_credit), count(*), max(position)
-FROM json_to_recordset(%(rows)s::json) AS r (
-    account_id uuid, debit bigint, credit bigint, pending_debit bigint, pending_credit bigint, position bigint
+-- Postings of one account in a batch are added up first: one account may be in all of them. Whenever an account has
+-- another 128 postings, these are added up by value date: the log's own rows, as only there they have their numbers.
+WITH added AS (
+    SELECT account_id, sum(debit) AS debits, sum(credit) AS credits, sum(pending_debit) AS pending_debits,
+           sum(pending_credit) AS pending_credits, count(*) AS postings, max(position) AS position
+    FROM json_to_recordset(%(rows)s::json) AS r (
+        account_id uuid, debit bigint, credit bigint, pending_debit bigint, pending_credit bigint, position bigint
+    )
+    GROUP BY account_id
+), now AS (
+    INSERT INTO balances AS b (account_id, debits, credits, pending_debits, pending_credits, postings, position)
+    SELECT * FROM added
+    ON CONFLICT (account_id) DO UPDATE SET
+        debits = b.debits + excluded.debits,
+        credits = b.credits + excluded.credits,
+        pending_debits = b.pending_debits + excluded.pending_debits,
+        pending_credits = b.pending_credits + excluded.pending_credits,
+        postings = b.postings + excluded.postings,
+        position = excluded.position
+    RETURNING account_id, postings
 )
-GROUP BY account_id
-ON CONFLICT (account_id) DO UPDATE SET
-    debits = b.debits + excluded.debits,
-    credits = b.credits + excluded.credits,
-    pending_debits = b.pending_debits + excluded.pending_debits,
-    pending_credits = b.pending_credits + excluded.pending_credits,
-    postings = b.postings + excluded.postings,
-    position = excluded.position;
+INSERT INTO days (account_id, value_date, block, debits, credits)
+SELECT account_id, of_day.*
+FROM now
+JOIN added USING (account_id)
+CROSS JOIN generate_series((now.postings - added.postings) / 128, now.postings / 128 - 1) AS full_block (block)
+CROSS JOIN LATERAL (
+    SELECT value_date, full_block.block,
+           coalesce(sum(amount) FILTER (WHERE side = 'D' AND NOT pending), 0),
+           coalesce(sum(amount) FILTER (WHERE side = 'C' AND NOT pending), 0)
+    FROM daybook.postings
+    WHERE account = account_id AND number > 128 * full_block.block AND number <= 128 * full_block.block + 128
+    GROUP BY value_date
+) AS of_day;

@@ -37,6 +37,18 @@ CREATE TABLE balances (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE balances IS 'Totals in minor units of the account''s currency, after its last posting.';
 
+-- What was posted to an account, by value date, in each block of 128 of its postings: the first has the numbers from 1 to
+-- 128. Those after the last full block are in none: they are few enough to be looked at one by one.
+CREATE TABLE days (
+    account_id uuid NOT NULL,
+    value_date date NOT NULL,
+    block      integer NOT NULL,
+    debits     bigint NOT NULL,
+    credits    bigint NOT NULL,
+    PRIMARY KEY (account_id, value_date, block)
+);
+COMMENT ON TABLE days IS 'Minor units, pending ones not among them; a day with nothing but pending ones has a row too.';
+
 -- One row for the opening of each account and one for each change: the ones in force are chosen when asked for.
 CREATE TABLE limits (
     account_id      uuid NOT NULL,

@@ -17,6 +17,7 @@ CREATE TABLE audit_trail (
 CREATE INDEX audit_trail_book ON audit_trail (book_id, position);
 CREATE INDEX audit_trail_actor ON audit_trail (actor, position);
 CREATE INDEX audit_trail_refused ON audit_trail (position) WHERE refusal IS NOT NULL;
+CREATE INDEX audit_trail_command ON audit_trail (command, position) WHERE command IS NOT NULL;
 CREATE INDEX audit_trail_scope ON audit_trail (scope) WHERE scope IS NOT NULL;
 CREATE INDEX audit_trail_event ON audit_trail (event, position) WHERE event <> 'journal_entry.posted.v1';
 CREATE INDEX audit_trail_request ON audit_trail USING hash (request_id) WHERE request_id IS NOT NULL;

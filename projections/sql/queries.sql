@@ -113,8 +113,7 @@ LEFT JOIN LATERAL (
 ) AS last ON true;
 
 -- balance_then --
--- One account's at a position or as known at a time. Near the head its last posting up to the position is a few steps
--- back; far from it, it is found by bisection.
+-- One account's at a position or as known at a time: its last posting up to then is found by its posting numbers.
 WITH t AS (
     SELECT head AS as_of, head, coalesce(%(position)s::bigint, daybook.position_at(%(at)s::timestamptz)) AS position
     FROM (SELECT daybook.head() AS head) AS log
@@ -124,17 +123,11 @@ SELECT as_of, head, t.position AS position_read, opened.name AS opened_name, ope
 FROM t
 LEFT JOIN daybook.events AS opened
     ON opened.stream = %(account)s AND opened.version = 1 AND opened.position <= t.position
-LEFT JOIN LATERAL (
-    (SELECT * FROM daybook.postings
-     WHERE t.head - t.position <= 1000 AND account = %(account)s AND postings.position <= t.position
-     ORDER BY number DESC LIMIT 1)
-    UNION ALL
-    SELECT * FROM daybook.totals_at(%(account)s, t.position) WHERE t.head - t.position > 1000
-) AS last ON true;
+LEFT JOIN LATERAL daybook.totals_at(%(account)s, t.position) AS last ON true;
 
 -- balances --
 -- Of all accounts by book and code, all of them at one position: the one asked for, or the one the list of accounts is
--- complete at. Near the head the last posting up to it is a few steps back; far from it, it is found by bisection.
+-- complete at. Near the head the last posting up to it is a few steps back; far from it, it is found by its number.
 WITH t AS (
     SELECT as_of, head, CASE
         WHEN %(position)s::bigint IS NOT NULL THEN %(position)s
@@ -181,22 +174,21 @@ FROM (VALUES (1)) AS always (one)
 LEFT JOIN daybook.events AS opened ON opened.stream = %(account)s AND opened.version = 1;
 
 -- postings --
--- One account's, newest first, from the log alone. Times become positions, as these never go back along the log.
+-- One account's, newest first, from the log alone. Times become posting numbers, as neither ever goes back along the log.
 WITH t AS (
     SELECT daybook.head() AS as_of, daybook.head() AS head
+), reach AS MATERIALIZED (
+    SELECT CASE WHEN %(recorded_at_from)s::timestamptz IS NULL THEN 0 ELSE daybook.number_at(
+               %(account)s, daybook.position_at(%(recorded_at_from)s - interval '1 microsecond')) END AS low,
+           daybook.number_at(%(account)s, CASE WHEN %(recorded_at_to)s::timestamptz IS NULL THEN daybook.head()
+                             ELSE daybook.position_at(%(recorded_at_to)s) END) AS high
 ), wanted AS NOT MATERIALIZED (
     SELECT * FROM daybook.postings
-    WHERE account = %(account)s
-      AND (%(value_date_from)s::date IS NULL OR value_date >= %(value_date_from)s)
-      AND (%(value_date_to)s::date IS NULL OR value_date <= %(value_date_to)s)
-      AND (%(recorded_at_from)s::timestamptz IS NULL
-           OR position > (SELECT daybook.position_at(%(recorded_at_from)s - interval '1 microsecond')))
-      AND (%(recorded_at_to)s::timestamptz IS NULL
-           OR position <= (SELECT daybook.position_at(%(recorded_at_to)s)))
+    WHERE account = %(account)s AND number > (SELECT low FROM reach) AND number <= (SELECT high FROM reach)
       AND (%(amount_min)s::bigint IS NULL OR abs(amount) >= %(amount_min)s)
       AND (%(amount_max)s::bigint IS NULL OR abs(amount) <= %(amount_max)s)
       AND (%(side)s::text IS NULL OR side = CASE %(side)s WHEN 'debit' THEN 'D'::"char" ELSE 'C'::"char" END)
-      AND (%(pending)s::boolean IS NULL OR pending = %(pending)s)
+      AND (%(pending)s::boolean IS NULL OR (pending AND %(pending)s) OR (NOT pending AND NOT %(pending)s))
 ), page AS (
     (SELECT * FROM wanted
      WHERE %(before)s::bigint IS NULL AND (%(after)s::bigint IS NULL OR number < %(after)s)
@@ -214,6 +206,60 @@ LEFT JOIN page ON true
 LEFT JOIN daybook.events AS posted ON posted.position = page.position
 ORDER BY number DESC;
 
+-- postings_dated --
+-- The same of value dates in a range. The read model of days knows in which full blocks of the account's postings there
+-- are any; those after the last full block are looked at. Block by block, as far as the page needs.
+WITH t AS (
+    SELECT daybook.head() AS as_of, daybook.head() AS head
+), reach AS MATERIALIZED (
+    SELECT greatest(low, %(before)s::bigint) AS low, least(high, %(after)s::bigint - 1) AS high, coalesce(
+               (SELECT postings / 128 FROM balances WHERE account_id = %(account)s), 0) AS full_blocks
+    FROM (
+        SELECT CASE WHEN %(recorded_at_from)s::timestamptz IS NULL THEN 0 ELSE daybook.number_at(
+                   %(account)s, daybook.position_at(%(recorded_at_from)s - interval '1 microsecond')) END AS low,
+               daybook.number_at(%(account)s, CASE WHEN %(recorded_at_to)s::timestamptz IS NULL THEN daybook.head()
+                                 ELSE daybook.position_at(%(recorded_at_to)s) END) AS high
+    ) AS recorded
+), blocks AS NOT MATERIALIZED (
+    SELECT DISTINCT block FROM days
+    WHERE account_id = %(account)s
+      AND (%(value_date_from)s::date IS NULL OR value_date >= %(value_date_from)s)
+      AND (%(value_date_to)s::date IS NULL OR value_date <= %(value_date_to)s)
+      AND block >= (SELECT low / 128 FROM reach) AND block <= (SELECT (high - 1) / 128 FROM reach)
+    UNION ALL
+    SELECT generate_series(greatest(full_blocks, low / 128), (high - 1) / 128) FROM reach
+), wanted AS NOT MATERIALIZED (
+    SELECT * FROM daybook.postings
+    WHERE account = %(account)s AND number > (SELECT low FROM reach) AND number <= (SELECT high FROM reach)
+      AND (%(value_date_from)s::date IS NULL OR value_date >= %(value_date_from)s)
+      AND (%(value_date_to)s::date IS NULL OR value_date <= %(value_date_to)s)
+      AND (%(amount_min)s::bigint IS NULL OR abs(amount) >= %(amount_min)s)
+      AND (%(amount_max)s::bigint IS NULL OR abs(amount) <= %(amount_max)s)
+      AND (%(side)s::text IS NULL OR side = CASE %(side)s WHEN 'debit' THEN 'D'::"char" ELSE 'C'::"char" END)
+      AND (%(pending)s::boolean IS NULL OR (pending AND %(pending)s) OR (NOT pending AND NOT %(pending)s))
+), page AS (
+    (SELECT found.* FROM (SELECT block FROM blocks ORDER BY block DESC OFFSET 0) AS newest
+     CROSS JOIN LATERAL (
+         SELECT * FROM wanted WHERE number > 128 * block AND number <= 128 * block + 128 OFFSET 0
+     ) AS found
+     WHERE %(before)s::bigint IS NULL
+     ORDER BY block DESC, number DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT found.* FROM (SELECT block FROM blocks ORDER BY block OFFSET 0) AS oldest
+     CROSS JOIN LATERAL (
+         SELECT * FROM wanted WHERE number > 128 * block AND number <= 128 * block + 128 OFFSET 0
+     ) AS found
+     WHERE %(before)s::bigint IS NOT NULL
+     ORDER BY block, number LIMIT %(limit)s)
+)
+SELECT as_of, head, number, page.position, amount, debits, credits, pending_debits, pending_credits, value_date, pending,
+       CASE side WHEN 'D' THEN 'debit' WHEN 'C' THEN 'credit' END AS side,
+       posted.stream, posted.recorded_at, posted.name AS posted_name, posted.payload AS posted_payload
+FROM t
+LEFT JOIN page ON true
+LEFT JOIN daybook.events AS posted ON posted.position = page.position
+ORDER BY number DESC;
+
 -- entries --
 -- Newest first, of one book or of all: each book's newest, and the newest of those. What is asked of postings is asked
 -- of one and the same posting of the entry.
@@ -222,9 +268,7 @@ WITH t AS (
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 ), wanted AS NOT MATERIALIZED (
     SELECT * FROM entries
-    WHERE (%(value_date_from)s::date IS NULL OR value_date >= %(value_date_from)s)
-      AND (%(value_date_to)s::date IS NULL OR value_date <= %(value_date_to)s)
-      AND (%(recorded_at_from)s::timestamptz IS NULL
+    WHERE (%(recorded_at_from)s::timestamptz IS NULL
            OR position > (SELECT daybook.position_at(%(recorded_at_from)s - interval '1 microsecond')))
       AND (%(recorded_at_to)s::timestamptz IS NULL
            OR position <= (SELECT daybook.position_at(%(recorded_at_to)s)))
@@ -279,16 +323,29 @@ SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, rev
 FROM t LEFT JOIN page ON true
 ORDER BY page.position DESC;
 
--- entries_of_account --
--- Newest first. The account's posting numbers lead the way: positions grow with them, and an entry that posts to the
--- account more than once is next to itself. What is only set aside is no entry.
-WITH t AS (
+-- entries_dated --
+-- The same of value dates in a range: the newest of each of its days on which there are any, and the newest of those.
+WITH RECURSIVE t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), value_dates (book_id, day) AS (
+    SELECT book_id, (
+        SELECT value_date FROM entries
+        WHERE entries.book_id = books.book_id
+          AND (%(value_date_from)s::date IS NULL OR value_date >= %(value_date_from)s)
+        ORDER BY value_date LIMIT 1
+    )
+    FROM books WHERE %(book)s::uuid IS NULL OR book_id = %(book)s
+    UNION ALL
+    SELECT book_id, (
+        SELECT value_date FROM entries
+        WHERE entries.book_id = value_dates.book_id AND value_date > day
+        ORDER BY value_date LIMIT 1
+    )
+    FROM value_dates WHERE day IS NOT NULL AND (%(value_date_to)s::date IS NULL OR day < %(value_date_to)s)
 ), wanted AS NOT MATERIALIZED (
     SELECT * FROM entries
-    WHERE (%(value_date_from)s::date IS NULL OR value_date >= %(value_date_from)s)
-      AND (%(value_date_to)s::date IS NULL OR value_date <= %(value_date_to)s)
+    WHERE (%(value_date_to)s::date IS NULL OR value_date <= %(value_date_to)s)
       AND (%(recorded_at_from)s::timestamptz IS NULL
            OR position > (SELECT daybook.position_at(%(recorded_at_from)s - interval '1 microsecond')))
       AND (%(recorded_at_to)s::timestamptz IS NULL
@@ -314,38 +371,127 @@ WITH t AS (
             AND (%(amount_min)s::bigint IS NULL OR (line ->> 'amount')::bigint >= %(amount_min)s)
             AND (%(amount_max)s::bigint IS NULL OR (line ->> 'amount')::bigint <= %(amount_max)s)
       ))
-), page AS (
-    (SELECT found.* FROM (
-        SELECT number, position, lag(position) OVER (ORDER BY number DESC) AS previous FROM daybook.postings
-        WHERE account = %(account)s AND NOT pending AND %(before)s::uuid IS NULL
-          AND (%(after)s::uuid IS NULL OR number <= (
-              SELECT number FROM entries, daybook.totals_at(%(account)s, entries.position - 1)
-              WHERE entry_id = %(after)s
-          ))
-     ) AS numbered CROSS JOIN LATERAL (
-        SELECT * FROM wanted
-        WHERE wanted.book_id = (SELECT book_id FROM accounts WHERE account_id = %(account)s)
-          AND wanted.position = numbered.position
-     ) AS found
-     WHERE numbered.position IS DISTINCT FROM previous AND numbered.position <= (SELECT as_of FROM t)
-       AND (%(book)s::uuid IS NULL OR found.book_id = %(book)s)
-     ORDER BY number DESC LIMIT %(limit)s)
+), found AS (
+    (SELECT of_day.* FROM value_dates CROSS JOIN LATERAL (
+        SELECT book_id, position FROM wanted
+        WHERE wanted.book_id = value_dates.book_id AND wanted.value_date = day
+          AND (%(after)s::uuid IS NULL OR position < (SELECT position FROM entries WHERE entry_id = %(after)s))
+        ORDER BY position DESC LIMIT %(limit)s
+     ) AS of_day
+     WHERE %(before)s::uuid IS NULL
+     ORDER BY position DESC LIMIT %(limit)s)
     UNION ALL
-    (SELECT found.* FROM (
-        SELECT number, position, lag(position) OVER (ORDER BY number) AS previous FROM daybook.postings
-        WHERE account = %(account)s AND NOT pending AND %(before)s::uuid IS NOT NULL
-          AND number > (
-              SELECT coalesce((SELECT number FROM daybook.totals_at(%(account)s, entries.position)), 0)
-              FROM entries WHERE entry_id = %(before)s
-          )
-     ) AS numbered CROSS JOIN LATERAL (
-        SELECT * FROM wanted
-        WHERE wanted.book_id = (SELECT book_id FROM accounts WHERE account_id = %(account)s)
-          AND wanted.position = numbered.position
+    (SELECT of_day.* FROM value_dates CROSS JOIN LATERAL (
+        SELECT book_id, position FROM wanted
+        WHERE wanted.book_id = value_dates.book_id AND wanted.value_date = day
+          AND position > (SELECT position FROM entries WHERE entry_id = %(before)s)
+        ORDER BY position LIMIT %(limit)s
+     ) AS of_day
+     WHERE %(before)s::uuid IS NOT NULL
+     ORDER BY position LIMIT %(limit)s)
+), page AS (
+    SELECT entries.* FROM found JOIN entries USING (book_id, position)
+)
+SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, reversed_by, value_date, actor,
+       description, reference, metadata, captures, recipe, postings, ARRAY(
+           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
+       ) AS codes, CASE WHEN %(accounts)s::boolean THEN ARRAY(
+           SELECT (SELECT to_jsonb(accounts) FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
+       ) END AS accounts
+FROM t LEFT JOIN page ON true
+ORDER BY page.position DESC;
+
+-- entries_of_account --
+-- Newest first. The account's posting numbers lead the way, in blocks of 128 as far as the page needs: all blocks, or
+-- of value dates in a range those that have any, as far as the read model of days knows. Positions grow with the
+-- numbers, and an entry that posts to the account more than once is next to itself. What is only set aside is no entry.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), reach AS MATERIALIZED (
+    SELECT daybook.number_at(%(account)s, greatest(
+               CASE WHEN %(before)s::uuid IS NOT NULL
+                    THEN coalesce((SELECT position FROM entries WHERE entry_id = %(before)s), (SELECT head FROM t)) END,
+               daybook.position_at(%(recorded_at_from)s::timestamptz - interval '1 microsecond'), 0)) AS low,
+           daybook.number_at(%(account)s, least(
+               CASE WHEN %(after)s::uuid IS NOT NULL
+                    THEN coalesce((SELECT position - 1 FROM entries WHERE entry_id = %(after)s), 0) END,
+               CASE WHEN %(recorded_at_to)s::timestamptz IS NOT NULL THEN daybook.position_at(%(recorded_at_to)s) END,
+               (SELECT as_of FROM t))) AS high,
+           %(value_date_from)s::date IS NOT NULL OR %(value_date_to)s::date IS NOT NULL AS dated,
+           coalesce((SELECT postings / 128 FROM balances WHERE account_id = %(account)s), 0) AS full_blocks
+), blocks AS NOT MATERIALIZED (
+    SELECT DISTINCT block FROM days
+    WHERE (SELECT dated FROM reach) AND account_id = %(account)s
+      AND (%(value_date_from)s::date IS NULL OR value_date >= %(value_date_from)s)
+      AND (%(value_date_to)s::date IS NULL OR value_date <= %(value_date_to)s)
+      AND block >= (SELECT low / 128 FROM reach) AND block <= (SELECT (high - 1) / 128 FROM reach)
+    UNION ALL
+    SELECT generate_series(CASE WHEN dated THEN greatest(full_blocks, low / 128) ELSE low / 128 END, (high - 1) / 128)
+    FROM reach
+), wanted AS NOT MATERIALIZED (
+    SELECT * FROM entries
+    WHERE (%(value_date_from)s::date IS NULL OR value_date >= %(value_date_from)s)
+      AND (%(value_date_to)s::date IS NULL OR value_date <= %(value_date_to)s)
+      AND (%(reference)s::text IS NULL OR reference = %(reference)s)
+      AND (%(description_prefix)s::text IS NULL OR description ^@ %(description_prefix)s)
+      AND (%(metadata)s::jsonb IS NULL OR metadata @> %(metadata)s)
+      AND (%(actor)s::text IS NULL OR actor = %(actor)s)
+      AND (%(kind)s::text IS NULL OR %(kind)s <> 'reversal' OR reverses IS NOT NULL)
+      AND (%(kind)s::text IS NULL OR %(kind)s <> 'reversed' OR reversed_by IS NOT NULL)
+      AND (%(kind)s::text IS NULL OR %(kind)s <> 'capture' OR captures IS NOT NULL)
+      AND (%(kind)s::text IS NULL OR %(kind)s <> 'plain'
+           OR (reverses IS NULL AND reversed_by IS NULL AND captures IS NULL))
+      AND (NOT %(by_posting)s::boolean OR EXISTS (
+          SELECT FROM jsonb_array_elements(postings) AS line
+          WHERE (%(account)s::uuid IS NULL OR (line ->> 'account_id')::uuid = %(account)s)
+            AND (%(account_code_prefix)s::text IS NULL OR (line ->> 'account_id')::uuid IN (
+                SELECT account_id FROM accounts
+                WHERE code ^@ %(account_code_prefix)s AND (%(book)s::uuid IS NULL OR accounts.book_id = %(book)s)
+            ))
+            AND (%(side)s::text IS NULL OR line ->> 'side' = %(side)s)
+            AND (%(currency)s::text IS NULL OR line ->> 'currency' = %(currency)s)
+            AND (%(amount_min)s::bigint IS NULL OR (line ->> 'amount')::bigint >= %(amount_min)s)
+            AND (%(amount_max)s::bigint IS NULL OR (line ->> 'amount')::bigint <= %(amount_max)s)
+      ))
+), page AS (
+    (SELECT found.* FROM (SELECT block FROM blocks ORDER BY block DESC OFFSET 0) AS newest
+     CROSS JOIN LATERAL (
+         SELECT number, position FROM daybook.postings
+         WHERE account = %(account)s AND number > 128 * block AND number <= 128 * block + 128
+           AND number > (SELECT low FROM reach) AND number <= (SELECT high FROM reach) AND NOT pending
+           AND position IS DISTINCT FROM (
+               SELECT position FROM daybook.postings AS next
+               WHERE next.account = %(account)s AND next.number = postings.number + 1
+           )
+         OFFSET 0
+     ) AS numbered
+     CROSS JOIN LATERAL (
+         SELECT * FROM wanted WHERE wanted.book_id = (SELECT book_id FROM accounts WHERE account_id = %(account)s)
+           AND wanted.position = numbered.position OFFSET 0
      ) AS found
-     WHERE numbered.position IS DISTINCT FROM previous AND numbered.position <= (SELECT as_of FROM t)
-       AND (%(book)s::uuid IS NULL OR found.book_id = %(book)s)
-     ORDER BY number LIMIT %(limit)s)
+     WHERE %(before)s::uuid IS NULL AND (%(book)s::uuid IS NULL OR found.book_id = %(book)s)
+     ORDER BY block DESC, number DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT found.* FROM (SELECT block FROM blocks ORDER BY block OFFSET 0) AS oldest
+     CROSS JOIN LATERAL (
+         SELECT number, position FROM daybook.postings
+         WHERE account = %(account)s AND number > 128 * block AND number <= 128 * block + 128
+           AND number > (SELECT low FROM reach) AND number <= (SELECT high FROM reach) AND NOT pending
+           AND position IS DISTINCT FROM (
+               SELECT position FROM daybook.postings AS next
+               WHERE next.account = %(account)s AND next.number = postings.number + 1
+           )
+         OFFSET 0
+     ) AS numbered
+     CROSS JOIN LATERAL (
+         SELECT * FROM wanted WHERE wanted.book_id = (SELECT book_id FROM accounts WHERE account_id = %(account)s)
+           AND wanted.position = numbered.position OFFSET 0
+     ) AS found
+     WHERE %(before)s::uuid IS NOT NULL AND (%(book)s::uuid IS NULL OR found.book_id = %(book)s)
+     ORDER BY block, number LIMIT %(limit)s)
 )
 SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, reversed_by, value_date, actor,
        description, reference, metadata, captures, recipe, postings, ARRAY(

@@ -231,6 +231,7 @@ def test_a_database_nobody_touched(projected: str) -> None:
         ("accounts", 8, 24, ""),
         ("limits", 8, 24, ""),
         ("balances", 7, 24, ""),
+        ("days", 0, 24, ""),
         ("entries", 6, 24, ""),
         ("holds", 0, 24, ""),
         ("audit_trail", 24, 24, ""),

@@ -34,7 +34,7 @@ from projections.catalogue import ALL
 from projections.projection import tracked_as
 from tests.reading import Scribe
 
-TABLES = ("books", "accounts", "limits", "balances", "entries", "holds", "audit_trail")
+TABLES = ("books", "accounts", "limits", "balances", "days", "entries", "holds", "audit_trail")
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 

@@ -95,12 +95,11 @@ def test_no_more_is_kept_than_is_said(database: str, monkeypatch: pytest.MonkeyP
 
 def test_one_waits_for_those_in_its_company(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Who is far ahead waits until the last has come nearer or has left, and never long.
+    Who is far ahead waits until the last has come nearer or has left.
     """
     monkeypatch.setattr(windows, "PATIENCE_S", 30.0)
     window = Window()
-    window.join("fast", 0)
-    window.join("slow", 0)
+    window.pace("slow", 0)
     window.pace("fast", windows.AHEAD)
     ahead = threading.Thread(target=window.pace, args=("fast", windows.AHEAD + 2))
     ahead.start()
@@ -109,8 +108,27 @@ def test_one_waits_for_those_in_its_company(monkeypatch: pytest.MonkeyPatch) -> 
     window.pace("slow", 2)
     ahead.join(5)
     assert not ahead.is_alive()
-    ahead = threading.Thread(target=window.pace, args=("fast", 10 * windows.AHEAD))
+    ahead = threading.Thread(target=window.pace, args=("fast", windows.AHEAD + 3))
     ahead.start()
     window.leave("slow")
     ahead.join(5)
     assert not ahead.is_alive()
+
+
+def test_nobody_waits_for_one_that_stands_still_or_is_far_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    One wait in vain is enough, and what the window no longer holds is not worth one.
+    """
+    window = Window()
+    began = time.monotonic()
+    window.pace("stuck", 0)
+    window.pace("lost", 1)
+    window.pace("fast", windows.AHEAD + 5)
+    waited = time.monotonic() - began
+    monkeypatch.setattr(windows, "PATIENCE_S", 30.0)
+    window.pace("fast", windows.AHEAD + 6)
+    window.pace("lost", 2)
+    window.pace("fast", 2 * windows.KEPT)
+
+    assert windows.PATIENCE_S > 10 > waited >= 0.2
+    assert time.monotonic() - began < 10
