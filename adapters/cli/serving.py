@@ -18,6 +18,7 @@ from adapters.cli.database import database, say
 from adapters.cli.failing import Failed
 from adapters.cli.settings import DatabaseUrl, Home, settings
 from adapters.cli.showing import bar
+from adapters.garbage import collecting_rarely
 from adapters.postgres import migrate as migrations
 
 if TYPE_CHECKING:
@@ -159,7 +160,8 @@ def run(server: "uvicorn.Server", listener: socket.socket) -> None:
         Failed: It could not start; why has been logged.
     """
     say(f"Listening on {url(listener)}; Ctrl-C to stop.")
-    with stoppable():  # uvicorn handles the signals, then raises them again: here that is the end of them.
+    # uvicorn handles the signals, then raises them again: here that is the end of them.
+    with stoppable(), collecting_rarely():
         server.run(sockets=[listener])
     if not server.started:
         raise Failed("the server did not start")
