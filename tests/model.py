@@ -24,7 +24,8 @@ REFUSED = {
     **dict.fromkeys(["hold_ended", "hold_expired", "hold_not_due"], 409),
     **dict.fromkeys(["hold_expires_in_past", "hold_to_same_account", "capture_exceeds_hold", "batch_refused"], 422),
     **dict.fromkeys(["limits_contradict", "limits_in_past", "currency_mismatch", "entry_unbalanced"], 422),
-    **dict.fromkeys(["insufficient_funds", "ceiling_exceeded"], 422),
+    **dict.fromkeys(["insufficient_funds", "ceiling_exceeded", "sources_differ", "sources_insufficient"], 422),
+    **dict.fromkeys(["exchange_within_currency", "conversion_too_small"], 422),
 }
 """The status of each refusal, written down a second time."""
 

@@ -87,7 +87,8 @@ def import_(
     the rows that the ledger refused.
 
     With --server rows go to a running server, in batches, under the same
-    keys: what either way has booked is already there for the other.
+    keys: what either way has booked is already there for the other. There a
+    row's reference or code is printable ASCII, up to 240 characters or so.
 
     --events makes the log of daybook export again in an empty store, equal to
     the byte: positions, times and seals; killed, the same command goes on.

@@ -393,14 +393,14 @@ def test_an_interrupted_import_goes_on(daybook: Daybook) -> None:
     """
     Ctrl-C and SIGTERM end an import in order: what is in flight is answered, the rest is for next time.
     """
-    rows, dsn = 12_000, daybook.environment["DATABASE_URL"]
+    rows, dsn = 24_000, daybook.environment["DATABASE_URL"]
     many_rows(daybook, rows)
     words = ("import", "--accounts", "accounts.csv", "--journal", "journal.csv", "--json")
 
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         before = head(dsn)
         with daybook.running(*words) as popen:
-            until(lambda: head(dsn) > before + 1_500 or popen.poll() is not None)  # noqa: B023 - called at once.
+            until(lambda: head(dsn) > before + 300 or popen.poll() is not None)  # noqa: B023 - called at once.
             popen.send_signal(number)
             assert popen.wait(timeout=30) == code
             assert popen.stderr is not None

@@ -107,6 +107,10 @@ def test_asking(near: Daybook, far: Daybook, lived: Caller) -> None:
     assert "bank,EUR,1019.00" in same(near, far, "balance", "--all", "--csv", "--position", at)
     before = same(near, far, "balance", "--all", "--csv", "--before", "2026-01-02", "--position", at)
     assert "bank,EUR,1000.00" in before and "sales,EUR,0.00" in before
+    (earlier,) = json.loads(same(near, far, "entry", "--reference", "r-2", "--json"))
+    known = ["--position", str(earlier["position"])]
+    assert "yen,JPY,500" in same(near, far, "balance", "--all", "--csv", "--before", "2026-01-01")
+    assert "yen,JPY,0" in same(near, far, "balance", "--all", "--csv", "--before", "2026-01-01", *known)
     assert same(near, far, "balance", "--all", "--csv", "--position", "0") == "code,currency,balance\n"
     assert same(near, far, "balance", "--all", "--csv", "--at", "1999-12-31") == "code,currency,balance\n"
     assert len(entries) == 2 and entries[1]["recipe"] is not None

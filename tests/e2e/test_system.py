@@ -1,4 +1,4 @@
-"""The running system, two API processes on one database, against a model in plain dicts (`tests.model`).
+"""The running system, two API processes on one database, against a model in plain dicts (`tests.model`, `_recipes`).
 
 Every command goes to either process, every answer is held against the model's, and after every step balances, holds and
 a list are read from either. A sequence has a book of its own, and books never mix: what the log of all sequences comes
@@ -26,7 +26,8 @@ from domain import ids
 from domain.posting import ZERO
 from replay import point_in_time
 from replay.verify import verify
-from tests.model import Fields, Item, Model, available, balance, chosen, falls
+from tests.model import Fields, Item, available, balance, chosen, falls
+from tests.model_recipes import ModelWithRecipes
 from tests.serving import Caller, serving_process, until
 from tests.support import books_of
 
@@ -91,6 +92,37 @@ def entries(draw: st.DrawFn) -> Wish:
     return "post_entry", {"postings": postings, "reference": draw(st.sampled_from(["", "r1", "r2"]))}, ""
 
 
+@st.composite
+def exchanges(draw: st.DrawFn) -> Wish:
+    """Between an account in euros and one in dollars, sometimes within one currency or at the wrong position."""
+    euros = {"account": draw(codes), "position_account": draw(st.sampled_from([*["bank"] * 9, "fx"]))}
+    dollars = {"account": "usd", "position_account": draw(st.sampled_from([*["fx"] * 9, "nobody"]))}
+    source, destination = (euros, dollars) if draw(st.booleans()) else (dollars, euros)
+    said = {
+        "amount": draw(amounts),
+        "rate": draw(st.sampled_from(["1.0842", "0.5", "1.25", "0.03"])),
+        "rate_source": "ECB",
+    }
+    return "post_entry", {"exchange": {"source": source, "destination": destination, **said}, "reference": "r2"}, ""
+
+
+splits = wish(
+    "post_entry",
+    split=st.fixed_dictionaries(
+        {
+            "amount": amounts,
+            "currency": st.just("EUR"),
+            "sources": st.lists(
+                st.fixed_dictionaries({"account": codes, "maximum": st.none() | amounts}), min_size=1, max_size=2
+            ),
+            "destinations": st.tuples(
+                st.fixed_dictionaries({"account": codes, "share": st.sampled_from(["1/3", "2/7", "9/10", "1/1"])}),
+                st.fixed_dictionaries({"account": codes}),
+            ),
+        }
+    ),
+    reference=st.sampled_from(["", "r1"]),
+)
 amount_or_all = st.none() | st.integers(1, 25)
 placing = wish(
     "place_hold",
@@ -111,6 +143,7 @@ upon_things = st.one_of(
 )
 wishes = st.one_of(
     *[entries()] * 4,
+    *[splits, exchanges()] * 2,
     *[placing, wish("capture_hold", nth=nth, amount=amount_or_all, final=st.booleans())] * 2,
     wish("increase_hold", nth=nth, amount=amounts),
     wish("void_hold", nth=nth),
@@ -143,6 +176,7 @@ LOOKS = st.sampled_from(
     ]
 )
 BANK = {"type": "equity", "overdraft_limit": None, "floor": None, "ceiling": None}
+BANKS = [("bank", BANK), *((code, {**BANK, "currency": "USD"}) for code in ("usd", "fx"))]
 modes = st.sampled_from(["atomic", "independent"])
 actors = st.sampled_from(["ann", "bob"])
 page_sizes = st.sampled_from([1, 2, 3, 1000])
@@ -172,7 +206,7 @@ class System(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model()
+        self.model = ModelWithRecipes()
         self.book = f"book-{next(self.numbers)}"
         self.last: tuple[str, Fields, str, str, httpx2.Response] | None = None
         self.seen: list[tuple[int, Fields]] = []
@@ -181,7 +215,7 @@ class System(RuleBasedStateMachine):
     def begin(self, server: int, chart: list[Fields], mode: str) -> None:
         """A book with accounts in two currencies and something on each, as far as its limits allow it; by batches."""
         self.callers[server].done("/v1/books", {"code": self.book})
-        opened = [*zip(("a:1", "a:2", "b"), chart, strict=True), ("bank", BANK), ("usd", {**BANK, "currency": "USD"})]
+        opened = [*zip(("a:1", "a:2", "b"), chart, strict=True), *BANKS]
         self.ask_batch(
             [("open_account", {"currency": "EUR", **said, "code": code}, "") for code, said in opened],
             server=server,
@@ -502,7 +536,16 @@ def test_any_sequence_through_two_processes(database: str) -> None:
 
     assert len(ended) >= SEQUENCES
     met = set().union(*(sequence.met for sequence in ended))
-    assert met >= {"post_entry", "place_hold", "increase_hold", "capture_hold", "void_hold", "reverse_entry"}, met
+    assert met >= {
+        "post_entry",
+        "split",
+        "exchange",
+        "place_hold",
+        "increase_hold",
+        "capture_hold",
+        "void_hold",
+        "reverse_entry",
+    }, met
     must_replay(database, ended)
     must_rebuild(database)
     books_of(database).check()
