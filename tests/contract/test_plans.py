@@ -189,7 +189,13 @@ PAGES: Final = [
     "/v1/accounts/{busy}/balance",
     "/v1/accounts/{busy}/balance?position=15000",
     f"/v1/accounts/{{quiet}}/balance?at={_day(150)}T00:00:00Z",
-    "/v1/events?after=15000&limit=50",
+    "/v1/events?after=15000",
+    "/v1/events?account={busy}&after=15000",
+    "/v1/events?account={busy}&ending_before=15000",
+    "/v1/events?account={busy}&event=journal_entry.posted.v1",
+    "/v1/events?account={busy}&kind=account",
+    "/v1/events?account={busy}&kind=hold",
+    "/v1/events?book=main&actor=auditor",
 ]
 
 
