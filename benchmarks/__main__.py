@@ -5,6 +5,7 @@ Postgres share the machine, as they do for all. Each run starts a Postgres of it
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         case "grow":
             _grow(asked)
         case "soak":
-            showing.show_soak(soak.run(minutes=asked.minutes, window_s=asked.window), asked.out)
+            soaked = soak.run(minutes=asked.minutes, window_s=asked.window)
+            showing.show_soak(soaked, asked.out)
+            sys.exit(0 if soaked.is_flat else 1)
 
 
 def _grow(asked: argparse.Namespace) -> None:

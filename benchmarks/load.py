@@ -25,6 +25,8 @@ BOOK: Final = "bench"
 BATCH: Final = 1_000
 """Transfers of one batch."""
 _POOLS: Final = {"transfer": 4_096, "atomic": 16, "independent": 16, "balance": 1_024, "empty": 1}
+PATIENCE_S: Final = 30.0
+"""How long after the end an answer may come."""
 _LANDED: Final = b'"status":201'
 """What the answer to each command of a batch has in it if it landed."""
 
@@ -203,10 +205,18 @@ class _Connection(asyncio.Protocol):
         self._answer.clear()
         self._next()
 
+    def give_up(self) -> None:
+        """An answer that has not come is a failure; a mistake of ours is raised."""
+        if self.done.done():
+            self.done.result()
+        else:
+            self.connection_lost(None)
+
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
-            self.failed += self._each * bool(self._answer or not self.ended)
-            self.ended = self.ended or time.perf_counter()
+            if not self.ended:
+                self.failed += self._each
+                self.ended = min(time.perf_counter(), self._until)
             self.done.set_result(None)
 
 
@@ -238,7 +248,9 @@ async def run(job: Job) -> Ran:
         connection = _Connection(request, job.each, began + job.seconds, _times(job, number, began))
         made.append(connection)
         await loop.create_connection(lambda c=connection: c, "127.0.0.1", job.port)  # type: ignore[misc]
-    await asyncio.gather(*(connection.done for connection in made))
+    await asyncio.wait([connection.done for connection in made], timeout=job.seconds + PATIENCE_S)
+    for connection in made:
+        connection.give_up()
     return summed(made, began, time.process_time() - cpu_began)
 
 

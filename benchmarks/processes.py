@@ -124,13 +124,16 @@ def call(module: str, job: Struct, answer: type[T], *, seconds: float) -> T:
     Raises:
         Failed: It did not end well.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}"],
-        input=msgspec.json.encode(job),
-        capture_output=True,
-        cwd=TOP,
-        timeout=60 + 10 * seconds,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{module}"],
+            input=msgspec.json.encode(job),
+            capture_output=True,
+            cwd=TOP,
+            timeout=60 + 10 * seconds,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"no end after {error.timeout:.0f} s") from error
     if done.returncode != 0:
         raise Failed(_last_line(done.stderr.decode(errors="replace")) or f"exit {done.returncode}")
     return msgspec.json.decode(done.stdout, type=answer)

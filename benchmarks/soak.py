@@ -68,6 +68,12 @@ class Soaked(Struct, frozen=True):
         early, late = self.windows[quarter : 2 * quarter] or self.windows[:1], self.windows[-quarter:]
         return {name: _of(late, name) / max(_of(early, name), 1e-9) for name in DRIFT}
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether nothing has grown and nothing has failed."""
+        grew = any(times > DRIFT[name] for name, times in self.drifts().items())
+        return not grew and not any(one.failed for one in self.windows)
+
 
 def _of(windows: list[Window], name: str) -> float:
     found: float = median(getattr(one, name) for one in windows)

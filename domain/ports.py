@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -70,6 +71,9 @@ class Log(Protocol):
 
     def seals(self) -> Iterator[Seal]:
         """Every seal, in order."""
+
+    def last_seal(self, *, position: int | None = None, at: datetime | None = None) -> Seal | None:
+        """The last one that begins at or before the position, or is recorded at or before the time, that is given."""
 
     def events(self, *, after: int = 0, until: int | None = None) -> Iterator[RawEvent]:
         """Events with `after < position <= until`, in order, streamed."""

@@ -3,7 +3,7 @@
 Written apart from `domain.ledger` and `domain.posting.rows`, which wrote what is checked here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import date, datetime
 from uuid import UUID
 
@@ -29,7 +29,7 @@ from domain.events import (
     Recorded,
 )
 from domain.posting import Posting, PostingRow, Side, Totals
-from replay.holds import Holds
+from replay.holds import Holds, HoldThen
 from replay.report import Tally
 
 
@@ -90,11 +90,17 @@ class Derived:
         self.totals: dict[UUID, TotalsThen] = {}
         self._holds = Holds(self._contradicts)
         self.holds = self._holds.known
+        """Those that live."""
         self._unlinked: dict[UUID, UUID] = {}
         """Entries whose mirror was posted, with that mirror, until they are marked reversed."""
         self._tally = tally
 
-    def apply(self, recorded: Recorded) -> Iterable[PostingRow]:
+    @property
+    def ended(self) -> tuple[UUID, HoldThen] | None:
+        """The hold that ended with the last event."""
+        return self._holds.ended
+
+    def apply(self, recorded: Recorded) -> Sequence[PostingRow]:
         """One more event; the posting rows it makes."""
         event = recorded.event
         self._holds.take(recorded)

@@ -43,10 +43,12 @@ class HoldThen(Struct):
 
 
 class Holds:
-    """Every hold as it stands after the events taken so far."""
+    """Every hold that lives, as it stands after the events taken so far; the ones that ended are let go."""
 
     def __init__(self, contradicts: Contradicts) -> None:
         self.known: dict[UUID, HoldThen] = {}
+        self.ended: tuple[UUID, HoldThen] | None = None
+        """The one that ended with the last event, which is known until the next."""
         self._contradicts = contradicts
         self._promised: tuple[UUID, UUID, int] | None = None
         """What was just captured: the entry that must come next, its hold and its amount."""
@@ -57,13 +59,16 @@ class Holds:
         self._promised = None
         if promised is not None or (isinstance(event, EntryPosted) and event.captures is not None):
             self._keep_promise(recorded, promised)
-        match event:
-            case HoldPlaced():
-                self._place(recorded, event)
-            case HoldIncreased() | HoldCaptured() | HoldVoided() | HoldExpired():
-                self._change(recorded, event)
-            case _:
-                pass
+        if self.ended is not None:
+            del self.known[self.ended[0]]
+            self.ended = None
+        if isinstance(event, HoldPlaced):
+            self._place(recorded, event)
+        elif isinstance(event, HoldIncreased | HoldCaptured | HoldVoided | HoldExpired):
+            self._change(recorded, event)
+            hold = self.known.get(recorded.stream_id)
+            if hold is not None and hold.status != "held":
+                self.ended = (recorded.stream_id, hold)
 
     def _keep_promise(self, recorded: Recorded, promised: tuple[UUID, UUID, int] | None) -> None:
         """An entry captured from a hold follows right upon the capture, and nothing else does."""
@@ -82,7 +87,7 @@ class Holds:
 
     def _place(self, recorded: Recorded, event: HoldPlaced) -> None:
         source, destination = event.postings
-        if recorded.stream_id in self.known:
+        if recorded.stream_id in self.known or recorded.version != 1:
             self._contradicts(recorded, "a hold placed once", "again")
         if source.account_id == destination.account_id or source.side is destination.side:
             self._contradicts(recorded, "two accounts, one on each side", "otherwise")
@@ -111,8 +116,8 @@ class Holds:
 
     def _change(self, recorded: Recorded, event: HoldIncreased | HoldCaptured | HoldVoided | HoldExpired) -> None:
         hold = self.known.get(recorded.stream_id)
-        if hold is None or hold.status != "held":
-            self._contradicts(recorded, "a hold placed before and not ended", hold.status if hold else "none")
+        if hold is None:
+            self._contradicts(recorded, "a hold placed before and not ended", "none")
             return
         due = hold.expires_at is not None and hold.expires_at <= recorded.recorded_at
         if due is not isinstance(event, HoldExpired):

@@ -1,13 +1,17 @@
 """Two sets of rows held against each other by key, while both stream by; what was to be found and what was."""
 
 from collections.abc import Callable, Hashable, Iterator
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 
 Report = Callable[[K, R | None, R | None], None]
 """Told of each key whose rows differ: the row expected and the row found; None where there is none."""
+
+AT_ONCE: Final = 500
+"""Rows held against each other at once: as long as all are equal and in one order, that is one comparison of lists."""
 
 
 class Matching(Generic[K, R]):
@@ -22,6 +26,8 @@ class Matching(Generic[K, R]):
         self._found = found
         self._differ = differ
         self._exhausted = False
+        self._expected: list[tuple[K, R]] = []
+        """Not held against anything yet."""
         self._early: dict[K, R] = {}
         """Found, and not expected yet."""
         self._late: dict[K, R] = {}
@@ -30,7 +36,20 @@ class Matching(Generic[K, R]):
 
     def expect(self, key: K, row: R) -> None:
         """The next row that must be there; keys are expected once."""
-        found = None if self._exhausted else next(self._found, None)
+        self._expected.append((key, row))
+        if len(self._expected) == AT_ONCE:
+            self._settle()
+
+    def _settle(self) -> None:
+        expected, self._expected = self._expected, []
+        found = [] if self._exhausted else list(islice(self._found, len(expected)))
+        if found == expected and not self._early and not self._late:
+            self.matched += len(expected)
+            return
+        for place, (key, row) in enumerate(expected):
+            self._meet(key, row, found[place] if place < len(found) else None)
+
+    def _meet(self, key: K, row: R, found: tuple[K, R] | None) -> None:
         if found is not None and found[0] == key and key not in self._early:
             self._compare(key, row, found[1])
             return
@@ -47,6 +66,7 @@ class Matching(Generic[K, R]):
 
     def finish(self) -> None:
         """Nothing more is expected: what is still to be found is too much, what was not found is missing."""
+        self._settle()
         for key, row in self._found:
             self._see(key, row)
         for key, row in self._late.items():

@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from domain import account as account_rules
 from domain.account import Account
-from domain.audit import Seal
 from domain.errors import EventMalformed
 from domain.events import (
     AccountClosed,
@@ -73,11 +72,7 @@ def moment(log: Log, *, position: int | None = None, at: datetime | None = None,
         raise PositionBeyondLog(f"position {position} is not in the log, which ends at {end}")
     if head is None or (position is None and at is None):
         return Moment(end, head.recorded_at if head is not None else None, before)
-    last: Seal | None = None
-    for seal in log.seals():
-        if (at is not None and seal.recorded_at > at) or (position is not None and seal.first > position):
-            break
-        last = seal
+    last = log.last_seal(position=position, at=at)
     if last is None:
         return Moment(0, None, before)
     return Moment(last.last if position is None else position, last.recorded_at, before)

@@ -1,9 +1,11 @@
 """The read models, derived again from the events and held against their tables as of the position they have reached."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, Protocol
 from uuid import UUID
+
+import msgspec
 
 from domain import ids
 from domain.events import (
@@ -20,11 +22,10 @@ from domain.events import (
     HoldVoided,
     Recorded,
     decode,
-    lines,
-    value_date_of,
 )
-from domain.posting import Side
+from domain.posting import PostingRow, Side
 from replay.derived import Derived
+from replay.holds import HoldThen
 from replay.matching import Matching
 from replay.report import NOWHERE, Findings, Tally, contrast
 from replay.stored import Stored
@@ -47,9 +48,11 @@ class ReadModel(Protocol):
 
     tally: Tally
     upto: int
+    takes: bool
+    """Whether it wants the events at all; to one that does not, what counts is the state in the end."""
 
-    def take(self, recorded: Recorded) -> None:
-        """One more event, not past `upto`."""
+    def take(self, recorded: Recorded, rows: Sequence[PostingRow]) -> None:
+        """One more event, not past `upto`, and the posting rows it makes."""
 
     def finish(self) -> None:
         """All events through `upto` were taken."""
@@ -64,6 +67,7 @@ class _Table:
     name: str
     code: str
     columns: tuple[str, ...]
+    takes = False
 
     def __init__(self, stored: Stored, derived: Derived, upto: int, findings: Findings) -> None:
         self.tally = Tally(self.name, findings)
@@ -71,8 +75,8 @@ class _Table:
         self._stored = stored
         self._derived = derived
 
-    def take(self, recorded: Recorded) -> None:
-        """Nothing: what counts is the state in the end."""
+    def take(self, recorded: Recorded, rows: Sequence[PostingRow]) -> None:
+        """Nothing."""
 
     def finish(self) -> None:
         seen: set[Any] = set()
@@ -185,34 +189,30 @@ class _Days(_Table):
     name = "days"
     code = "days_differ"
     columns = ("account_id", "value_date", "block", "debits", "credits")
+    takes = True
 
     def __init__(self, stored: Stored, derived: Derived, upto: int, findings: Findings) -> None:
         super().__init__(stored, derived, upto, findings)
-        self._open: dict[UUID, tuple[int, dict[date, tuple[int, int]]]] = {}
-        """Of each account how many postings its last block has, and what they come to by value date."""
+        self._open: dict[UUID, dict[date, tuple[int, int]]] = {}
+        """Of each account what the postings of its last block come to by value date."""
         self._full: dict[tuple[UUID, int], tuple[int, int, int]] = {}
         """Of each block the rows, their fingerprint and the position of its last posting."""
-        self._blocks: dict[UUID, int] = {}
 
-    def take(self, recorded: Recorded) -> None:
-        postings = lines(recorded.event)
-        if not postings:
-            return
-        day = value_date_of(recorded.event, recorded.recorded_at.date())
-        for line in postings:
-            number, days = self._open.get(line.account_id, (0, {}))
-            debits, credits = days.get(day, (0, 0))
-            if not line.pending:
-                on_debit = line.side is Side.DEBIT
-                debits, credits = debits + line.amount * on_debit, credits + line.amount * (not on_debit)
-            days[day] = (debits, credits)
-            self._open[line.account_id] = (number + 1, days)
-            if number + 1 == DAYS_BLOCK:
-                block = self._blocks.get(line.account_id, 0)
-                rows = sum(hash((day, *sums)) for day, sums in days.items())
-                self._full[line.account_id, block] = (len(days), rows, recorded.position)
-                self._blocks[line.account_id] = block + 1
-                del self._open[line.account_id]
+    def take(self, recorded: Recorded, rows: Sequence[PostingRow]) -> None:
+        for row in rows:
+            days = self._open.setdefault(row.account_id, {})
+            debits, credits = days.get(row.value_date, (0, 0))
+            if row.pending:
+                days[row.value_date] = (debits, credits)
+            elif row.side is Side.DEBIT:
+                days[row.value_date] = (debits + row.amount, credits)
+            else:
+                days[row.value_date] = (debits, credits + row.amount)
+            if row.totals.number % DAYS_BLOCK == 0:
+                fingerprint = sum(hash((day, *sums)) for day, sums in days.items())
+                block = row.totals.number // DAYS_BLOCK - 1
+                self._full[row.account_id, block] = (len(days), fingerprint, recorded.position)
+                del self._open[row.account_id]
 
     def finish(self) -> None:
         found: dict[tuple[UUID, int], tuple[int, int]] = {}
@@ -233,35 +233,14 @@ class _Days(_Table):
         self.tally.problem(self.code, position, subject, expected, "other rows")
 
 
-class _Holds(_Table):
-    name = "holds"
-    code = "holds_differ"
-    columns = (
-        *("hold_id", "book_id", "account_id", "destination_id", "position", "recorded_at", "status", "amount"),
-        *("captured", "remaining", "currency", "expires_at", "actor", "description", "reference", "metadata"),
-        *("version", "changed"),
-    )
-
-    def keys(self) -> Mapping[UUID, Any]:
-        return self._derived.holds
-
-    def row(self, key: UUID) -> Row | None:
-        hold = self._derived.holds.get(key)
-        if hold is None:
-            return None
-        return (
-            *(key, hold.book_id, hold.account_id, hold.destination_id, hold.position, hold.recorded_at, hold.status),
-            *(hold.amount, hold.captured, hold.remaining, hold.currency, hold.expires_at, hold.actor),
-            *(hold.description or None, hold.reference or None, hold.metadata or None, hold.version, hold.changed),
-        )
-
-
 class _Streamed:
     """A table with a row for many an event: expected and found stream by, about in the order of the log."""
 
     name: str
     code: str
     columns: tuple[str, ...]
+    order = "position"
+    takes = True
 
     def __init__(self, stored: Stored, derived: Derived, upto: int, findings: Findings) -> None:
         self.tally = Tally(self.name, findings)
@@ -273,15 +252,19 @@ class _Streamed:
         self._matching: Matching[int, Row] = Matching(self.rows(), self._differ)
 
     def rows(self) -> Iterator[tuple[int, Row]]:
-        for row in self._stored.read_model(self.name, self.columns, order="position"):
-            yield row[self._at], row
+        at = self._at
+        for row in self._stored.read_model(self.name, self.columns, order=self.order):
+            yield row[at], row
 
-    def take(self, recorded: Recorded) -> None:
+    def take(self, recorded: Recorded, rows: Sequence[PostingRow]) -> None:
         row = self.row(recorded)
         if row is not None:
-            self._matching.expect(recorded.position, row)
-            self.tally.checked += 1
+            self._expect(row)
         self.tally.through = recorded.position
+
+    def _expect(self, row: Row) -> None:
+        self._matching.expect(row[self._at], row)
+        self.tally.checked += 1
 
     def finish(self) -> None:
         self._matching.finish()
@@ -298,6 +281,48 @@ class _Streamed:
         if position < self._stopped_at:
             words = contrast(self.columns, expected, found)
             self.tally.problem(self.code, position, f"{self.name} at {position}", *words)
+
+
+class _Holds(_Streamed):
+    """Each as soon as it has ended, in that order; the ones that still live in the end."""
+
+    name = "holds"
+    code = "holds_differ"
+    columns = (
+        *("hold_id", "book_id", "account_id", "destination_id", "position", "recorded_at", "status", "amount"),
+        *("captured", "remaining", "currency", "expires_at", "actor", "description", "reference", "metadata"),
+        *("version", "changed"),
+    )
+    order = "changed"
+
+    def row(self, recorded: Recorded) -> Row | None:
+        ended = self._derived.ended
+        return self._as_it_stands(*ended) if ended is not None else None
+
+    def finish(self) -> None:
+        for hold_id, hold in self._derived.holds.items():
+            if self._derived.ended is None or hold_id != self._derived.ended[0]:
+                self._expect(self._as_it_stands(hold_id, hold))
+        super().finish()
+        self.tally.through = self.upto
+
+    def stop_before(self, position: int) -> None:
+        self.tally.leave(f"the table is as of {self.upto}, and the log can be followed only to {position - 1}")
+
+    def _as_it_stands(self, hold_id: UUID, hold: HoldThen) -> Row:
+        return (
+            *(
+                hold_id,
+                hold.book_id,
+                hold.account_id,
+                hold.destination_id,
+                hold.position,
+                hold.recorded_at,
+                hold.status,
+            ),
+            *(hold.amount, hold.captured, hold.remaining, hold.currency, hold.expires_at, hold.actor),
+            *(hold.description or None, hold.reference or None, hold.metadata or None, hold.version, hold.changed),
+        )
 
 
 class _Entries(_Streamed):
@@ -327,10 +352,7 @@ class _Entries(_Streamed):
             self._reversed[recorded.stream_id] = (recorded.position, event.reversed_by)
         if not isinstance(event, EntryPosted):
             return None
-        postings = [
-            {"account_id": str(p.account_id), "side": p.side.value, "amount": p.amount, "currency": p.currency}
-            for p in event.postings
-        ]
+        postings = msgspec.to_builtins(list(event.postings))
         return (
             *(recorded.stream_id, event.book_id, recorded.position, recorded.recorded_at, event.reverses),
             *(event.value_date, recorded.metadata.actor, event.description or None, event.reference or None),

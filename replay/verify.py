@@ -72,6 +72,7 @@ class _Verification:
         self._postings = _Postings(stored, self._findings)
         self._models = list(read_models(stored, self._derived, self._end, self._findings))
         self._live = [model for model in self._models if not model.tally.incomplete]
+        self._look_again()
 
     def run(self) -> Report:
         self._check_versions()
@@ -135,10 +136,15 @@ class _Verification:
         event = self._understood(raw)
         if event is None:
             return False
-        self._postings.take(raw.position, self._derived.apply(event))
-        for model in tuple(self._live):
-            self._attempt(model, lambda: model.take(event))  # noqa: B023 - called at once.
-        self._finish_reached(raw.position)
+        rows = self._derived.apply(event)
+        self._postings.take(raw.position, rows)
+        for model in self._taking:
+            try:
+                model.take(event, rows)
+            except Unavailable as error:
+                self._leave(model, error)
+        if raw.position == self._due:
+            self._finish_reached(raw.position)
         return True
 
     def _understood(self, raw: RawEvent) -> Recorded | None:
@@ -160,20 +166,31 @@ class _Verification:
             self._attempt(model, model.finish)
             if model in self._live:
                 self._live.remove(model)
+        self._look_again()
 
     def _stop_deriving(self, position: int) -> None:
         self._postings.stop_before(position)
         for model in tuple(self._live):
             self._attempt(model, lambda: model.stop_before(position))  # noqa: B023 - called at once.
         self._live.clear()
+        self._look_again()
 
     def _attempt(self, model: ReadModel, act: Callable[[], None]) -> None:
         """What cannot be read is left out, and said to be."""
         try:
             act()
         except Unavailable as error:
-            model.tally.leave(str(error))
-            self._live.remove(model)
+            self._leave(model, error)
+
+    def _leave(self, model: ReadModel, error: Unavailable) -> None:
+        model.tally.leave(str(error))
+        self._live.remove(model)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Who takes every event, and where the next is finished: known in advance, as it is asked for each event."""
+        self._taking = tuple(model for model in self._live if model.takes)
+        self._due = min((model.upto for model in self._live), default=0)
 
 
 class _Postings:

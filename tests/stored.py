@@ -38,6 +38,10 @@ class MemoryStored:
     def seals(self) -> Iterator[Seal]:
         return iter(self.all_seals)
 
+    def last_seal(self, *, position: int | None = None, at: datetime | None = None) -> Seal | None:
+        seals = [s for s in self.all_seals if (s.recorded_at <= at if at is not None else s.first <= (position or 0))]
+        return seals[-1] if seals else None
+
     def events(self, *, after: int = 0, until: int | None = None) -> Iterator[RawEvent]:
         self._must_be_readable("events")
         return iter([e for e in self.all_events if e.position > after and (until is None or e.position <= until)])

@@ -8,6 +8,7 @@ import typer
 from adapters.cli import showing
 from adapters.cli.database import database
 from adapters.cli.settings import DatabaseUrl, Home
+from adapters.garbage import collecting_rarely
 from adapters.postgres.log import PostgresLog
 from replay.report import Check, Report
 from replay.verify import verify as verify_stored
@@ -40,7 +41,12 @@ def verify(
       daybook verify
       daybook verify --json --database-url postgresql://auditor@replica/books
     """
-    with database(database_url, home) as dsn, PostgresLog(dsn) as log, showing.bar("verifying") as bar:
+    with (
+        collecting_rarely(),
+        database(database_url, home) as dsn,
+        PostgresLog(dsn) as log,
+        showing.bar("verifying") as bar,
+    ):
         report = verify_stored(log, progress=lambda done, of: bar.update(bar.task_ids[0], completed=done, total=of))
     if as_json:
         showing.json(_report_json(report))

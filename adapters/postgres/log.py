@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import date
+from datetime import date, datetime
 from itertools import count
 from typing import Any, Final, Self
 from uuid import UUID
@@ -102,6 +102,13 @@ class PostgresLog:
             Seal(*row)
             for row in self._stream("SELECT first, last, recorded_at, hash FROM daybook.seals ORDER BY first")
         )
+
+    def last_seal(self, *, position: int | None = None, at: datetime | None = None) -> Seal | None:
+        """By an index, however many there are."""
+        which = "first <= %s ORDER BY first" if at is None else "recorded_at <= %s ORDER BY recorded_at DESC, last"
+        query = f"SELECT first, last, recorded_at, hash FROM daybook.seals WHERE {which} DESC LIMIT 1"
+        rows = self._all(query, (position if at is None else at,))
+        return Seal(*rows[0]) if rows else None
 
     def events(self, *, after: int = 0, until: int | None = None) -> Iterator[RawEvent]:
         query = (

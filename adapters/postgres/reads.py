@@ -83,7 +83,11 @@ class PostgresReads:
             Unavailable: Postgres cannot be reached or did not answer in time.
         """
         if query == _TOGETHER:
-            return [await self._balances.get(parameters["account"])]
+            try:  # Behind a question that is never answered it would wait for that one's patience and then for its own.
+                async with asyncio.timeout(POOL_WAIT_S + PATIENCE_S):
+                    return [await self._balances.get(parameters["account"])]
+            except TimeoutError as error:
+                raise Unavailable("Postgres did not answer in time") from error
         return await self._fetch(query, parameters)
 
     async def _fetch_balances(self, accounts: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:

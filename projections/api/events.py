@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from domain import ids
+from domain.events import EntryPosted
 from domain.ports import Reads, Turn
 from projections import audit_trail
 from projections.api.accounts import must_exist
@@ -115,13 +116,20 @@ async def list_events(request: Request) -> Response:
         resource=resource,
         columns=COLUMNS,
     )
-    # Filtered by the account alone, as many positions are enough as are asked for.
-    alone = page.actor is None and page.event is None and page.kind is None
-    wanted = {**page.filters, "postings": page.limit + 1 if alone and "limit" in page.model_fields_set else None}
+    wanted = {**page.filters, **_of_postings(page)}
     first = await found(request, page, listing, wanted)
     if not first.rows:
         await must_exist(request, book=page.book, account=page.account)
     return shown(request, page, listing, wanted, first)
+
+
+def _of_postings(page: EventList) -> dict[str, bool]:
+    """Which of an account's postings are looked at, and whether each is of an event to show: then a page needs few."""
+    return {
+        "posted": page.kind in (None, "journal_entry") and page.event in (None, EntryPosted.name),
+        "pending": page.kind in (None, "hold") and (page.event is None or page.event.startswith("hold.")),
+        "each_shown": page.actor is None and page.event in (None, EntryPosted.name),
+    }
 
 
 def resource(row: dict[str, Any]) -> dict[str, Any]:

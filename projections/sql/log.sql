@@ -33,19 +33,25 @@ WITH t AS (
           UNION ALL
           SELECT position FROM audit_trail WHERE scope = %(account)s
           UNION ALL
-          (SELECT position FROM (
-              SELECT number, position, lag(position) OVER (ORDER BY number) AS previous FROM daybook.postings
-              WHERE account = %(account)s AND %(before)s::bigint IS NULL
-                AND number > coalesce((SELECT number FROM daybook.totals_at(%(account)s, %(after)s)), 0)
-           ) AS numbered
-           WHERE position IS DISTINCT FROM previous ORDER BY number LIMIT %(postings)s::bigint)
+          (SELECT position FROM daybook.postings
+           WHERE account = %(account)s AND %(before)s::bigint IS NULL
+             AND number > (SELECT daybook.number_at(%(account)s, %(after)s))
+             AND ((%(posted)s::boolean AND NOT pending) OR (%(pending)s::boolean AND pending))
+             AND position IS DISTINCT FROM (
+                 SELECT position FROM daybook.postings AS previous
+                 WHERE previous.account = %(account)s AND previous.number = postings.number - 1
+             )
+           ORDER BY number LIMIT CASE WHEN %(each_shown)s::boolean THEN %(limit)s::bigint END)
           UNION ALL
-          (SELECT position FROM (
-              SELECT number, position, lag(position) OVER (ORDER BY number DESC) AS previous FROM daybook.postings
-              WHERE account = %(account)s AND %(before)s::bigint IS NOT NULL
-                AND number <= coalesce((SELECT number FROM daybook.totals_at(%(account)s, %(before)s - 1)), 0)
-           ) AS numbered
-           WHERE position IS DISTINCT FROM previous ORDER BY number DESC LIMIT %(postings)s::bigint)
+          (SELECT position FROM daybook.postings
+           WHERE account = %(account)s AND %(before)s::bigint IS NOT NULL
+             AND number <= (SELECT daybook.number_at(%(account)s, %(before)s - 1))
+             AND ((%(posted)s::boolean AND NOT pending) OR (%(pending)s::boolean AND pending))
+             AND position IS DISTINCT FROM (
+                 SELECT position FROM daybook.postings AS next
+                 WHERE next.account = %(account)s AND next.number = postings.number + 1
+             )
+           ORDER BY number DESC LIMIT CASE WHEN %(each_shown)s::boolean THEN %(limit)s::bigint END)
       )))
 ), page AS (
     (SELECT position, scope FROM wanted
@@ -89,8 +95,8 @@ LEFT JOIN LATERAL (
            OR events.position IN (
                SELECT position FROM daybook.postings
                WHERE account = %(account)s
-                 AND number > coalesce((SELECT number FROM daybook.totals_at(%(account)s, %(after)s)), 0)
-                 AND number <= coalesce((SELECT number FROM daybook.totals_at(%(account)s, looked.until)), 0)
+                 AND number > (SELECT daybook.number_at(%(account)s, %(after)s))
+                 AND number <= (SELECT daybook.number_at(%(account)s, looked.until))
            ))
     ORDER BY events.position LIMIT %(limit)s
 ) AS found ON true

@@ -19,8 +19,8 @@ from projections.api import routes
 from tests.conftest import Server, database_on
 from tests.volume import DAYS, FIRST_DAY, RARE_AMOUNT, Volume, fill
 
-ENTRIES: Final = 30_000
-ACCOUNTS: Final = 300
+ENTRIES: Final = 50_000
+ACCOUNTS: Final = 500
 LOOKED_AT_MAX: Final = 2_000
 """Rows that one step of a plan may look at for a page of 50, here of 30 days: some for each, never what there is."""
 SMALL: Final = frozenset({"tracking", "books", "accounts", "holds"})
@@ -189,7 +189,13 @@ PAGES: Final = [
     "/v1/accounts/{busy}/balance",
     "/v1/accounts/{busy}/balance?position=15000",
     f"/v1/accounts/{{quiet}}/balance?at={_day(150)}T00:00:00Z",
-    "/v1/events?after=15000&limit=50",
+    "/v1/events?after=15000",
+    "/v1/events?account={busy}&after=15000",
+    "/v1/events?account={busy}&ending_before=15000",
+    "/v1/events?account={busy}&event=journal_entry.posted.v1",
+    "/v1/events?account={busy}&kind=account",
+    "/v1/events?account={busy}&kind=hold",
+    "/v1/events?book=main&actor=auditor",
 ]
 
 
@@ -227,9 +233,9 @@ def test_what_is_rare_is_there(store: Store) -> None:
     """
     The filters above leave something to be found.
     """
-    (entry,) = store.get(f"{IN_BOOK}reference=rare")[0]["data"]
-    (dated,) = store.get(f"{IN_BOOK}reference=rare&value_date_from={entry['value_date']}")[0]["data"]
-    (of_busy,) = store.get(f"{OF_BUSY.format(busy=_acc(store.volume.busy))}metadata=kind%3Drare")[0]["data"]
+    entry, *_ = store.get(f"{IN_BOOK}reference=rare")[0]["data"]
+    dated, *_ = store.get(f"{IN_BOOK}reference=rare&value_date_from={entry['value_date']}")[0]["data"]
+    of_busy, *_ = store.get(f"{OF_BUSY.format(busy=_acc(store.volume.busy))}metadata=kind%3Drare")[0]["data"]
 
     assert entry == dated == of_busy
     assert entry["postings"][0]["amount"] == RARE_AMOUNT
