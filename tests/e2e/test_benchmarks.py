@@ -52,6 +52,8 @@ class TestSeeding:
         assert added == [1_500, 1_000, 0]
         assert count(database, EntryPosted.name) == 2_500
         assert indexes(database) == before
+        with pytest.raises(ValueError, match="30 accounts, not 31"):
+            seed(database, entries=3_000, accounts=31)
 
 
 class TestLoad:
