@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from benchmarks import inside, load
 from benchmarks.figures import Figures, Ran, figures
 from benchmarks.load import BOOK, posting, wallet
 from benchmarks.processes import Meter, Server, call, until
+from commands.journal import POSTINGS_MAX
 
 GIVEN = 1_000_000_000
 """What each account begins with, in minor units."""
@@ -22,23 +24,39 @@ LOOK_EVERY_S = 0.05
 
 def prepare(server: Server, *, accounts: int) -> None:
     """A book, its accounts, and enough on each of them."""
-    headers = {"Daybook-Actor": "benchmark"}
-    with httpx2.Client(base_url=server.url, headers=headers, timeout=60) as client:
-
-        def post(path: str, key: str, body: object) -> None:
-            client.post(path, json=body, headers={"Idempotency-Key": key}).raise_for_status()
-
-        post("/v1/books", "book", {"code": BOOK})
+    with _asking(server) as post:
+        post("/v1/books", {"code": BOOK})
         equity = {"book": BOOK, "code": "equity", "type": "equity", "currency": "EUR", "overdraft_limit": None}
-        post("/v1/accounts", "equity", equity)
+        post("/v1/accounts", equity)
         for first in range(0, accounts, 500):
             codes = [wallet(number) for number in range(first, min(first + 500, accounts))]
             opened = [{"book": BOOK, "code": code, "type": "liability", "currency": "EUR"} for code in codes]
             commands = [{"command": "open_account", "arguments": arguments} for arguments in opened]
-            post("/v1/batches", f"open-{first}", {"book": BOOK, "mode": "atomic", "commands": commands})
+            post("/v1/batches", {"book": BOOK, "mode": "atomic", "commands": commands})
             lines = [posting(code, "credit", GIVEN) for code in codes]
-            body = {"book": BOOK, "postings": [*lines, posting("equity", "debit", len(codes) * GIVEN)]}
-            post("/v1/journal-entries", f"fund-{first}", body)
+            whole = posting("equity", "debit", len(codes) * GIVEN)
+            post("/v1/journal-entries", {"book": BOOK, "postings": [*lines, whole]})
+
+
+def touch(server: Server, *, accounts: int) -> None:
+    """Have every account in use: what is known of it is in the server's memory from then on."""
+    with _asking(server) as post:
+        for first in range(0, accounts, POSTINGS_MAX):
+            codes = [wallet(number) for number in range(first, min(first + POSTINGS_MAX, accounts))]
+            pairs = zip(codes[::2], codes[1::2], strict=False)
+            lines = [line for a, b in pairs for line in (posting(a, "debit", 1), posting(b, "credit", 1))]
+            post("/v1/journal-entries", {"book": BOOK, "postings": lines})
+
+
+@contextmanager
+def _asking(server: Server) -> Iterator[Callable[[str, object], None]]:
+    """What asks for a command that must succeed."""
+    with httpx2.Client(base_url=server.url, headers={"Daybook-Actor": "benchmark"}, timeout=60) as client:
+
+        def post(path: str, body: object) -> None:
+            client.post(path, json=body, headers={"Idempotency-Key": uuid.uuid4().hex}).raise_for_status()
+
+        yield post
 
 
 def over_http(server: Server, meter: Meter, job: load.Job) -> Figures:

@@ -5,7 +5,7 @@ The store stays in its home, so that what was seeded need not be seeded again an
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -87,7 +87,7 @@ MEASURED: Final = (
     Measured(COLD_START, "start until ready", "ms"),
     Measured(LOG_BYTES, "bytes of log per entry", "bytes"),
     Measured(READ_BYTES, "bytes of read models per entry", "bytes"),
-    Measured(MEMORY, "memory of the server", "bytes"),
+    Measured(MEMORY, "memory of the server, all accounts in use", "bytes"),
 )
 
 
@@ -135,108 +135,161 @@ def _at(dsn: str, postgres_pid: Callable[[], int], entries: int, accounts: int, 
     found: dict[str, float] = {}
     before = _head(dsn)
     added, took_s = _timed(lambda: seed(dsn, entries=entries, accounts=accounts))
-    _tell(entries, f"{added:,} entries seeded in {took_s:.0f} s")
+    _tell(f"{entries:,} entries: {added:,} seeded in {took_s:.0f} s")
     if added:
         _, project_s = _timed(lambda: command("project", dsn, "--once"))
         found |= {SEED: added / took_s, CATCH_UP: (_head(dsn) - before) / project_s}
     _settle(dsn)
     with served(dsn) as server:
         daybook.caught_up(dsn)
-        found |= measure(dsn, server).figures
+        found |= {COLD_START: 1000 * server.ready_s, **measure(dsn, server).figures}
         # Last, since they add to the log.
-        found |= _loads(dsn, server, Meter(dsn, postgres_pid, server.pid), accounts, seconds)
+        found |= _loads(server, Meter(dsn, postgres_pid, server.pid), accounts, seconds)
+        daybook.touch(server, accounts=accounts)
         found[MEMORY] = rss_bytes(server.pid)
     for one in MEASURED:
         if one.key in found:
-            _tell(entries, f"{one.label}: {found[one.key]:,.1f}")
+            _tell(f"{entries:,} entries: {one.label}: {found[one.key]:,.1f}")
     return Standing(entries, accounts, found)
 
 
 def measure(dsn: str, server: Server) -> Standing:
-    """What can be told of a store without adding to it, its server having just been started."""
-    entries = count(dsn, EntryPosted.name)
+    """What can be told of a store without adding to it. What fails is told and left out."""
+    entries, accounts = count(dsn, EntryPosted.name), count(dsn, AccountOpened.name) - 1  # Less the equity.
     log_bytes, read_bytes = sizes(dsn)
     figures = {
-        COLD_START: 1000 * server.ready_s,
-        **_reads(server, _head(dsn)),
+        **_reads(server, _head(dsn), accounts),
         **_replays(dsn),
         LOG_BYTES: log_bytes / max(entries, 1),
         READ_BYTES: read_bytes / max(entries, 1),
-        MEMORY: rss_bytes(server.pid),
     }
-    return Standing(entries, count(dsn, AccountOpened.name) - 1, figures)  # Less the equity.
+    return Standing(entries, accounts, figures)
 
 
-def _loads(dsn: str, server: Server, meter: Meter, accounts: int, seconds: float) -> dict[str, float]:
+def _loads(server: Server, meter: Meter, accounts: int, seconds: float) -> dict[str, float]:
     def per_second(job: Job) -> float:
         return daybook.over_http(server, meter, job).per_second
 
-    return {
-        READS: per_second(Job(0, "balance", 64, seconds, accounts=accounts)),
-        SINGLES: per_second(Job(0, "transfer", 64, seconds, accounts=accounts)),
-        WRITES: per_second(Job(0, "independent", 2, seconds, accounts=accounts)),
-    }
-
-
-def _reads(server: Server, head: int) -> dict[str, float]:
-    """How long single questions take, asked one after the other."""
-    random = Random(head)
-    day = (datetime.now(UTC) - timedelta(days=DAYS // 2)).date().isoformat()
-    with httpx2.Client(base_url=server.url, timeout=120) as client:
-
-        def ms(path: str, **asked: Any) -> float:
-            response, took_s = _timed(lambda: client.get(path, params=asked))
-            if response.status_code != 200:
-                raise Failed(f"{path}: {response.status_code} {response.text[:200]}")
-            return 1000 * took_s
-
-        def account() -> str:
-            return _typeid(random.randrange(1_000))
-
-        def then() -> int:
-            return random.randint(head // 4, head)
-
-        def p99(times: int, ask: Callable[[], float]) -> float:
-            return percentile(sorted(ask() for _ in range(times)), 0.99)
-
-        def both(number: int) -> float:
-            """One account's, as known at a position and of value dates before a day."""
-            return ms("/v1/reports/roll-up", book=BOOK, prefix=wallet(number), position=then(), before=day)
-
-        first, hot = both(0), _typeid(0)
-        postings = client.get(f"/v1/accounts/{hot}/postings", params={"limit": 1}).json()["data"]
-        middle = max(postings[0]["number"] // 2, 1) if postings else 1
-        return {
-            BALANCE_BOTH_COLD: first,
-            BALANCE: p99(100, lambda: ms(f"/v1/accounts/{account()}/balance")),
-            BALANCE_THEN: p99(100, lambda: ms(f"/v1/accounts/{account()}/balance", position=then())),
-            BALANCE_BOTH: max(both(0), p99(100, lambda: both(random.randrange(1_000)))),
-            TRIAL: median(ms("/v1/reports/trial-balance", book=BOOK) for _ in range(3)),
-            TRIAL_THEN: median(
-                ms("/v1/reports/trial-balance", book=BOOK, position=then(), before=day) for _ in range(3)
-            ),
-            LISTED: p99(30, lambda: ms("/v1/journal-entries", book=BOOK, account=account(), amount_min=50, limit=50)),
-            STATEMENT: p99(30, lambda: ms(f"/v1/accounts/{hot}/postings", limit=50)),
-            STATEMENT_DEEP: p99(30, lambda: ms(f"/v1/accounts/{hot}/postings", limit=50, starting_after=middle)),
+    return _each(
+        {
+            READS: lambda: per_second(Job(0, "balance", 64, seconds, accounts=accounts)),
+            SINGLES: lambda: per_second(Job(0, "transfer", 64, seconds, accounts=accounts)),
+            WRITES: lambda: per_second(Job(0, "independent", 2, seconds, accounts=accounts)),
         }
+    )
+
+
+class _Asking:
+    """Single questions, one after the other; each takes milliseconds."""
+
+    def __init__(self, client: httpx2.Client, head: int, accounts: int) -> None:
+        self._client = client
+        self._head = head
+        self._accounts = accounts
+        self._random = Random(head)
+        self._day = (datetime.now(UTC) - timedelta(days=DAYS // 2)).date().isoformat()
+
+    def __call__(self, path: str, **asked: Any) -> float:
+        try:
+            response, took_s = _timed(lambda: self._client.get(path, params=asked))
+        except httpx2.HTTPError as error:
+            raise Failed(f"{path}: {error}") from error
+        if response.status_code != 200:
+            raise Failed(f"{path}: {response.status_code} {response.text[:200]}")
+        return 1000 * took_s
+
+    def number(self) -> int:
+        """Of any account."""
+        return self._random.randrange(self._accounts)
+
+    def position(self) -> int:
+        """Some time ago."""
+        return self._random.randint(self._head // 4, self._head)
+
+    def both(self, number: int) -> float:
+        """One account's balance, as known at a position and of value dates before a day."""
+        return self("/v1/reports/roll-up", book=BOOK, prefix=wallet(number), position=self.position(), before=self._day)
+
+    def now(self) -> float:
+        return self(f"/v1/accounts/{_typeid(self.number())}/balance")
+
+    def then(self) -> float:
+        return self(f"/v1/accounts/{_typeid(self.number())}/balance", position=self.position())
+
+    def trial(self) -> float:
+        return self("/v1/reports/trial-balance", book=BOOK)
+
+    def trial_then(self) -> float:
+        return self("/v1/reports/trial-balance", book=BOOK, position=self.position(), before=self._day)
+
+    def listed(self) -> float:
+        return self("/v1/journal-entries", book=BOOK, account=_typeid(self.number()), amount_min=50, limit=50)
+
+    def statement(self) -> float:
+        return self(f"/v1/accounts/{_typeid(0)}/postings", limit=50)
+
+    def statement_deep(self) -> float:
+        """From the middle of its history."""
+        found = self._client.get(f"/v1/accounts/{_typeid(0)}/postings", params={"limit": 1}).json()["data"]
+        return self(f"/v1/accounts/{_typeid(0)}/postings", limit=50, starting_after=max(found[0]["number"] // 2, 2))
+
+
+def _reads(server: Server, head: int, accounts: int) -> dict[str, float]:
+    with httpx2.Client(base_url=server.url, timeout=120) as client:
+        ask = _Asking(client, head, accounts)
+        return _each(
+            {
+                BALANCE_BOTH_COLD: lambda: ask.both(0),
+                BALANCE: lambda: _p99(100, ask.now),
+                BALANCE_THEN: lambda: _p99(100, ask.then),
+                BALANCE_BOTH: lambda: max(ask.both(0), _p99(100, lambda: ask.both(ask.number()))),
+                TRIAL: lambda: median(ask.trial() for _ in range(3)),
+                TRIAL_THEN: lambda: median(ask.trial_then() for _ in range(3)),
+                LISTED: lambda: _p99(30, ask.listed),
+                STATEMENT: lambda: _p99(30, ask.statement),
+                STATEMENT_DEEP: lambda: _p99(30, ask.statement_deep),
+            }
+        )
+
+
+def _p99(times: int, ask: Callable[[], float]) -> float:
+    return percentile(sorted(ask() for _ in range(times)), 0.99)
+
+
+def _each(wanted: Mapping[str, Callable[[], float]]) -> dict[str, float]:
+    """What each comes to; what fails is told and left out."""
+    found = {}
+    for key, measured in wanted.items():
+        try:
+            found[key] = measured()
+        except Failed as error:
+            _tell(f"{key}: {error}")
+    return found
 
 
 def _replays(dsn: str) -> dict[str, float]:
     """Events a second through everything that reads the whole log, with the start of the command that does it."""
     head = _head(dsn)
-    _, verify_s = _timed(lambda: command("verify", dsn))
-    _, rebuild_s = _timed(lambda: command("rebuild", dsn, "--all"))
+
+    def rate(do: Callable[[], None]) -> float:
+        return head / _timed(do)[1]
+
+    return _each(
+        {
+            VERIFY: lambda: rate(lambda: command("verify", dsn)),
+            HASHES: lambda: rate(lambda: _hash(dsn)),
+            REBUILD: lambda: rate(lambda: command("rebuild", dsn, "--all")),
+        }
+    )
+
+
+def _hash(dsn: str) -> None:
     with PostgresLog(dsn) as log:
-        _, hashes_s = _timed(lambda: _hash(log))
-    return {VERIFY: head / verify_s, HASHES: head / hashes_s, REBUILD: head / rebuild_s}
-
-
-def _hash(log: PostgresLog) -> None:
-    events, previous = log.events(), GENESIS
-    for seal in log.seals():
-        previous = seal_hash(previous, islice(events, seal.last - seal.first + 1))
-        if previous != seal.hash:
-            raise Failed(f"the seal at {seal.first} does not hold")
+        events, previous = log.events(), GENESIS
+        for seal in log.seals():
+            previous = seal_hash(previous, islice(events, seal.last - seal.first + 1))
+            if previous != seal.hash:
+                raise Failed(f"the seal at {seal.first} does not hold")
 
 
 def _typeid(number: int) -> str:
@@ -264,5 +317,5 @@ def _timed(do: Callable[[], Any]) -> tuple[Any, float]:
     return do(), time.perf_counter() - began
 
 
-def _tell(entries: int, what: str) -> None:
-    print(f"{entries:,} entries: {what}", file=sys.stderr)
+def _tell(what: str) -> None:
+    print(what, file=sys.stderr)

@@ -213,21 +213,26 @@ def seed(dsn: str, *, entries: int, accounts: int) -> int:
     """Bring a migrated log to so many entries; returns how many were added.
 
     Args:
-        accounts: How many transfers are between. A log that was seeded has as many as at first.
+        accounts: How many transfers are between.
+
+    Raises:
+        ValueError: The log has another number of them.
     """
     with PostgresLog(dsn) as log:
         head = log.head()
         book = ids.book_id(BOOK)
         named = [ids.account_id(book, code) for code in ("equity", *map(wallet, range(accounts)))]
         totals = log.totals(named)
+    if head is not None and count(dsn, AccountOpened.name) != len(named):
+        raise ValueError(f"the log has {count(dsn, AccountOpened.name) - 1} accounts, not {accounts}")
     made = [
         Account(one, totals[one].number, totals[one].debits, totals[one].credits) if one in totals else Account(one)
         for one in named
     ]
     known, last = (count(dsn, EntryPosted.name), head.last) if head is not None else (0, 0)
     seeder = Seeder(made[1:], made[0], position=last, hash=head.hash if head is not None else GENESIS, seed=last)
-    opening = list(seeder.opening()) if head is None else []
-    lacking = entries - known - sum(isinstance(event, EntryPosted) for _, event in opening)
+    opening = seeder.opening() if head is None else iter(())
+    lacking = entries - known - (-(-accounts // FUNDED) if head is None else 0)
     if lacking <= 0 and head is not None:
         return 0
     added = 0

@@ -211,7 +211,8 @@ def _draw_growth(plt: Any, standings: Sequence[Standing]) -> Any:
                 style = "-" if number < 10 else "--"
                 axes.plot(*zip(*points, strict=True), marker="o", linestyle=style, label=measured.label)
         axes.set(xscale="log", yscale="log", xlabel="entries", ylabel=unit)
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+        if axes.lines:
+            axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     return figure
 
 

@@ -69,6 +69,7 @@ def test_totals_are_those_replayed(held: str) -> None:
 
 
 _HELD = "WHERE status = 'held' AND version = 3"
+_ENDED = "WHERE status = 'voided'"
 _CAPTURED = "WHERE captures IS NOT NULL"
 
 TAMPERED: dict[str, tuple[str, str]] = {
@@ -94,6 +95,10 @@ TAMPERED: dict[str, tuple[str, str]] = {
             "changed": "changed + 1",
         }.items()
     },
+    "an ended hold's amount": (f"UPDATE daybook_read.holds SET amount = amount + 1 {_ENDED}", "holds_differ"),
+    "an ended hold's end": (f"UPDATE daybook_read.holds SET status = 'expired' {_ENDED}", "holds_differ"),
+    "an ended hold's last change": (f"UPDATE daybook_read.holds SET changed = changed + 9 {_ENDED}", "holds_differ"),
+    "an ended hold gone": (f"DELETE FROM daybook_read.holds {_ENDED}", "holds_differ"),
     "a hold gone": (f"DELETE FROM daybook_read.holds {_HELD}", "holds_differ"),
     **{
         f"limits' {column}": (

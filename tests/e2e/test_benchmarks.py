@@ -13,7 +13,7 @@ from adapters.postgres.log import PostgresLog
 from adapters.postgres.projecting import catch_up
 from benchmarks import budgets, daybook, peers, showing, suite
 from benchmarks.figures import Figures, Ran, Skipped, middle, ran
-from benchmarks.growth import HASHES, Standing
+from benchmarks.growth import HASHES, Grown, Standing
 from benchmarks.load import Job, What
 from benchmarks.processes import Meter, call, served
 from benchmarks.seeding import count, seed
@@ -52,6 +52,8 @@ class TestSeeding:
         assert added == [1_500, 1_000, 0]
         assert count(database, EntryPosted.name) == 2_500
         assert indexes(database) == before
+        with pytest.raises(ValueError, match="30 accounts, not 31"):
+            seed(database, entries=3_000, accounts=31)
 
 
 class TestLoad:
@@ -203,6 +205,21 @@ class TestBudgets:
             assert word in shown
         assert (tmp_path / "bench.txt").read_text("utf-8") == shown
         assert (tmp_path / "bench.json").exists()
+
+
+class TestGrowth:
+    def test_is_kept_for_the_budgets(self, tmp_path: Path) -> None:
+        """
+        What was measured at each size is there for the next run to hold against its budgets.
+        """
+        standings = [Standing(10_000, 10, {HASHES: 3e5}), Standing(20_000, 10, {HASHES: 1e5})]
+
+        showing.show_growth(Grown({"CPUs": "2"}, {"fsync": "on"}, standings), tmp_path)
+
+        found = showing.known_growth(tmp_path)
+        assert found == standings
+        judged = {one.what: one for one in budgets.verdicts(results(), found)}
+        assert judged["verify, hashes"].margin == 0.5
 
 
 class TestSoak:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from domain.audit import GENESIS, Seal, seal_hash
 from domain.events import RawEvent
 from domain.posting import Side
-from replay.matching import Matching
+from replay.matching import AT_ONCE, Matching
 from replay.report import KEPT, Check, Findings, Report
 from replay.verify import verify
 from tests.stored import MemoryStored, ticking, write_everything
@@ -380,6 +380,25 @@ def test_matching_in_any_order() -> None:
 
     assert sorted(told, key=str) == [(1, None, "a"), (2, "b", "B"), (3, "c", None), (7, None, "g")]
     assert matching.matched == 3
+
+
+@pytest.mark.parametrize("wrong", [None, 0, AT_ONCE - 1, AT_ONCE, 3 * AT_ONCE])
+@pytest.mark.parametrize("moved", [False, True])
+def test_matching_many(wrong: int | None, moved: bool) -> None:
+    """
+    Many rows in one order are compared at once, and still one by one where any differs or is out of its place.
+    """
+    told: list[tuple[int, str | None, str | None]] = []
+    rows = [(number, "x" if number == wrong else str(number)) for number in range(3 * AT_ONCE + 7)]
+    found = [rows[AT_ONCE + 5], *rows[: AT_ONCE + 5], *rows[AT_ONCE + 6 :]] if moved else rows
+    matching: Matching[int, str] = Matching(iter(found), lambda *what: told.append(what))
+
+    for number, _ in rows:
+        matching.expect(number, str(number))
+    matching.finish()
+
+    assert told == ([(wrong, str(wrong), "x")] if wrong is not None else [])
+    assert matching.matched == len(rows) - len(told)
 
 
 def test_the_first_findings_are_kept() -> None:

@@ -9,9 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from domain import ids
-from domain.events import decode, encode
+from domain.events import HoldPlaced, decode, encode, recorded
 from domain.posting import Side, Totals
+from replay.derived import Derived
 from replay.point_in_time import moment, replay
+from replay.report import Findings, Tally
 from replay.verify import verify
 from tests.stored import BEGAN, MemoryStored, ticking, write_everything, write_holds
 from tests.support import BOOK
@@ -184,3 +186,19 @@ def test_what_was_pending(stored: MemoryStored) -> None:
     assert held.pending_credits == 10
     assert now.pending_credits == 10 + 25 + 15
     assert (before.pending_credits, before.debits) == (0, 601)
+
+
+def test_holds_that_ended_are_let_go(stored: MemoryStored) -> None:
+    """
+    However many there were, only those that live take up room.
+    """
+    derived = Derived(Tally("events", Findings()))
+    most = 0
+    for raw in stored.events():
+        derived.apply(recorded(raw))
+        most = max(most, len(derived.holds))
+
+    placed = sum(raw.name == HoldPlaced.name for raw in stored.all_events)
+    assert most < placed
+    last = derived.ended[0] if derived.ended is not None else None
+    assert {hold.status for hold_id, hold in derived.holds.items() if hold_id != last} == {"held"}
