@@ -23,13 +23,16 @@ class Coalescer(Generic[Key, Answer]):
     def __init__(self, ask: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Answer]]]) -> None:
         self._ask = ask
         self._waiting: dict[Key, list[asyncio.Future[Answer]]] = {}
+        self._under_way = 0
         self._asking: set[asyncio.Task[None]] = set()
+        """For nothing but to keep them: the loop itself does not."""
 
     async def get(self, key: Key) -> Answer:
         """The answer for that key. One who no longer waits takes nothing from the others."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(answer)
-        if len(self._asking) < UNDER_WAY:
+        if self._under_way < UNDER_WAY:
+            self._under_way += 1
             # It begins when the loop comes round, and so takes what comes in this turn of the loop as well.
             task = asyncio.create_task(self._ask_on(), name="coalescer")
             self._asking.add(task)
@@ -38,6 +41,13 @@ class Coalescer(Generic[Key, Answer]):
 
     async def _ask_on(self) -> None:
         """Question after question, until nobody waits."""
+        try:
+            await self._ask_all()
+        finally:
+            # Here and not in a callback, which comes later: whoever asks in between would count on us.
+            self._under_way -= 1
+
+    async def _ask_all(self) -> None:
         while self._waiting:
             keys = list(self._waiting)[:AT_ONCE]
             askers = {key: self._waiting.pop(key) for key in keys}

@@ -103,3 +103,24 @@ def test_a_question_that_fails() -> None:
         assert await squares.get(4) == 16
 
     run(test)
+
+
+def test_who_asks_just_as_the_last_question_ends_is_answered() -> None:
+    """
+    Between the end of a question and the loop's hearing of it somebody may ask: that one is not left waiting.
+    """
+
+    async def squares_of(keys: Sequence[int]) -> dict[int, int]:
+        return {key: key * key for key in keys}
+
+    async def main() -> None:
+        squares = Coalescer(squares_of)
+
+        async def ask_again_and_again(key: int) -> list[int]:
+            return [await squares.get(key) for _ in range(50)]
+
+        async with asyncio.timeout(10):
+            answers = await asyncio.gather(*(ask_again_and_again(key) for key in range(8)))
+        assert answers == [[key * key] * 50 for key in range(8)]
+
+    asyncio.run(main())
