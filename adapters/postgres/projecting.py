@@ -49,7 +49,7 @@ __all__ = [
     "catch_up",
 ]
 
-PACE_S: Final = 0.01
+PACE_S: Final = 0.02
 """Shortest time from one small batch to the next: under load a commit for every few events would cost a core."""
 COALESCE_S: Final = 0.002
 """How long nudges are gathered after one has been passed on."""
