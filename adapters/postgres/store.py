@@ -85,12 +85,18 @@ class PostgresEventStore:
                 if not worth_another:
                     raise Unavailable(f"Postgres failed: {first_line(error)}") from error
         self._connection = connect(self._dsn)
-        self._appender = Appender(self._connection)
         try:
+            self._settle(self._connection)
             return self._begin_on(self._connection, command_ids)
         except psycopg.Error as error:
             self._drop()
             raise Unavailable(f"Postgres failed: {first_line(error)}") from error
+
+    def _settle(self, connection: Connection[Any]) -> None:
+        """Plans are kept as long as a session: one made while the log was small would go on walking all of it."""
+        with self._watchdog.guarding(connection):
+            connection.execute("SET enable_seqscan = off")
+        self._appender = Appender(connection)
 
     def _begin_on(self, connection: Connection[Any], command_ids: Collection[UUID]) -> "PostgresWriting":
         with self._watchdog.guarding(connection):

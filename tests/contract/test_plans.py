@@ -4,16 +4,17 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from psycopg import AsyncConnection
-from psycopg.rows import DictRow
+from psycopg.rows import DictRow, TupleRow
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from adapters.postgres.reads import PostgresReads
+from adapters.postgres.store import PostgresEventStore
 from domain import ids
 from projections.api import routes
 from tests.conftest import Server, database_on
@@ -239,3 +240,40 @@ def test_what_is_rare_is_there(store: Store) -> None:
 
     assert entry == dated == of_busy
     assert entry["postings"][0]["amount"] == RARE_AMOUNT
+
+
+def test_a_writer_that_began_on_an_empty_log_still_finds_its_way_in_a_large_one(database: str) -> None:
+    """
+    What it asks of the log under the lock is found by index, though its plans are as old as its session.
+    """
+    store, account = PostgresEventStore(database), uuid4()
+    try:
+        for _ in range(10):
+            look(store, account)
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO daybook.events SELECT n, now(), gen_random_uuid(), 1, 'x', '{}', '{}', NULL"
+                " FROM generate_series(1, 20000) AS n"
+            )
+            connection.execute(
+                "INSERT INTO daybook.postings SELECT gen_random_uuid(), 1, n, 1, 1, 0, 0, 0, now(), 'D', false"
+                " FROM generate_series(1, 20000) AS n"
+            )
+            before = walks(connection)
+            look(store, account)
+            assert walks(connection) == before
+    finally:
+        store.close()
+
+
+def look(store: PostgresEventStore, account: UUID) -> None:
+    with store.writing([uuid4()]) as writing:
+        writing.totals([account])
+        writing.streams([account])
+        writing.connection.execute("SELECT pg_stat_force_next_flush()")
+
+
+def walks(connection: psycopg.Connection[TupleRow]) -> list[TupleRow]:
+    """How often the log's tables were read whole."""
+    counted = "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE schemaname = 'daybook' ORDER BY relname"
+    return connection.execute(counted).fetchall()
