@@ -110,12 +110,15 @@ def _project_once(database_url: str | None, home: Home) -> None:
     from adapters.postgres.projecting import catch_up
 
     with database(database_url, home, migrated=True) as dsn, bar("projecting") as progress:
+        reached: dict[str, int] = {}
 
         def watch(name: str, position: int, head: int) -> None:
-            progress.update(progress.task_ids[0], description=name, completed=position, total=head)
+            reached[name] = position
+            progress.update(progress.task_ids[0], completed=min(reached.values()), total=head)
 
         try:
-            catch_up(dsn, on_progress=watch)
+            with collecting_rarely():
+                catch_up(dsn, on_progress=watch)
         except (ProjectionFailed, Superseded, BuildUnderWay) as error:
             raise Failed(str(error)) from error
     typer.echo("The read models are up to date.")

@@ -8,6 +8,7 @@ be reached is waited for; an event that cannot be applied parks its projection, 
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any, Final
@@ -367,11 +368,13 @@ def catch_up(
     schema: str = READ_SCHEMA,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
-    """Bring the read models to the log's head, one after another; tables of other code are built anew first.
+    """Bring the read models to the log's head, all at the same time; tables of other code are built anew first.
+
+    Interrupted, each ends after the batch under way. That one fails keeps no other from getting there.
 
     Args:
         schema: Where the tables and a tracking table are, if the caller has made some of its own.
-        on_progress: Called after each batch with a projection's name, its position and the log's head.
+        on_progress: Called after each batch with a projection's name, its position and the log's head, by any thread.
 
     Raises:
         ProjectionFailed: An event cannot be applied.
@@ -379,22 +382,35 @@ def catch_up(
         BuildUnderWay: The tables are made by other code, and another process builds them anew.
         Unavailable, psycopg.OperationalError: The store cannot be reached.
     """
-    for projection in projections:
-        applier = Applier(dsn, projection, schema=schema)
+    stop, window = threading.Event(), Window()
+
+    def follow(projection: Projection) -> None:
+        applier = Applier(dsn, projection, schema=schema, window=window)
         try:
             head = applier.look().head
-            while _apply(dsn, applier, on_progress):
+            while not stop.is_set() and _apply(dsn, applier, stop, on_progress):
                 if on_progress is not None:
                     on_progress(projection.NAME, applier.position, max(head, applier.position))
         finally:
             applier.close()
 
+    with ThreadPoolExecutor(len(projections)) as pool:
+        following = [pool.submit(follow, projection) for projection in projections]
+        try:
+            wait(following)
+        finally:
+            stop.set()
+    for followed in following:
+        followed.result()
 
-def _apply(dsn: str, applier: Applier, on_progress: Callable[[str, int, int], None] | None) -> int:
+
+def _apply(
+    dsn: str, applier: Applier, stop: threading.Event, on_progress: Callable[[str, int, int], None] | None
+) -> int:
     try:
         return applier.apply()
     except Superseded as error:
         if error.version is not None and error.version > applier.projection.VERSION:
             raise
-        build_beside(dsn, applier.projection, stop=threading.Event(), on_progress=on_progress)
+        build_beside(dsn, applier.projection, stop=stop, on_progress=on_progress)
         return applier.apply()
