@@ -4,6 +4,7 @@ The server is DATABASE_URL's, if that is set (its role must be able to create da
 """
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from adapters.embedded_postgres import running
 from adapters.postgres.migrate import migrate
+
+# A shell without job control has what it starts in the background ignore Ctrl-C, and all that is started from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Server(NamedTuple):
