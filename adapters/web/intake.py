@@ -115,7 +115,8 @@ def _must_be_json(head: Head) -> None:
     kind, _, parameter = (types[0] if len(types) == 1 else "").partition(";")
     if kind.strip().lower() != "application/json" or parameter.strip().lower() not in ("", "charset=utf-8"):
         raise BadRequest("content_type_unsupported", "The body is to be application/json, in UTF-8.", status=415)
-    if (first(head, b"content-encoding") or "identity").lower() != "identity":
+    encoding = first(head, b"content-encoding")
+    if encoding is not None and encoding.lower() != "identity":
         raise BadRequest("content_encoding_unsupported", "The body is to come uncompressed.", status=415)
 
 

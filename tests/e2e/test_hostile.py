@@ -458,6 +458,7 @@ def test_paths(target: Target, line: str, status: int, code: str) -> None:
         ({"Content-Type": "application/json; charset=latin-1"}, 415, "content_type_unsupported"),
         ({"Content-Type": "application/json, text/plain"}, 415, "content_type_unsupported"),
         ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415, "content_encoding_unsupported"),
+        ({"Content-Type": "application/json", "Content-Encoding": ""}, 415, "content_encoding_unsupported"),
     ],
 )
 def test_headers(target: Target, headers: dict[str, str], status: int, code: str) -> None:
