@@ -35,7 +35,7 @@ def raw_event(row: TupleRow) -> RawEvent:
     return RawEvent(*row)
 
 
-def head_from(row: TupleRow) -> Head:
+def head_from(row: Sequence[Any]) -> Head:
     """The log's head from a row of `HEAD`."""
     last, recorded_at, seal, now = row
     return Head(last, recorded_at, seal, now) if last is not None else Head(0, now, GENESIS, now)

@@ -1,7 +1,7 @@
 """The event store: decisions are made under the log's lock, on the log's head, and land in one commit."""
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -14,8 +14,8 @@ from psycopg.pq import TransactionStatus
 
 from adapters.postgres.datastore import Watchdog, connect, cut, first_line
 from adapters.postgres.packing import simple
-from adapters.postgres.recorder import COLUMNS, Appender, raw_event
-from domain.audit import GENESIS, Seal
+from adapters.postgres.recorder import COLUMNS, Appender, head_from, raw_event
+from domain.audit import Seal
 from domain.errors import ConflictInStore, HeadMoved, OutcomeUnknown, Unavailable
 from domain.events import RawEvent
 from domain.ledger import Batch, Head
@@ -122,12 +122,10 @@ class PostgresWriting:
         self._cursor: Cursor[Any] = connection.cursor()
         ids = _array(command_ids)
         begun = simple(connection, f"BEGIN; SELECT {_HEAD} FROM daybook.begin_writing({ids})")
-        last, recorded_at, seal, now, answered = (begun.get_value(0, column) for column in range(begun.nfields))
-        assert now is not None
-        if last is None or recorded_at is None or seal is None:
-            self.head = Head(0, _moment(now), GENESIS, _moment(now))
-        else:
-            self.head = Head(int(last), _moment(recorded_at), bytes.fromhex(seal.decode()), _moment(now))
+        *head, answered = (begun.get_value(0, column) for column in range(begun.nfields))
+        self.head = head_from(
+            [None if value is None else read(value) for read, value in zip(_READERS, head, strict=True)]
+        )
         found = map(raw_event, self._cursor.execute(_answers(ids).encode())) if answered == b"t" else ()
         self.answered = {event.command_id or event.stream_id: event for event in found}
 
@@ -188,3 +186,12 @@ def _answers(ids: str) -> str:
 
 def _moment(micros: bytes) -> datetime:
     return _EPOCH + timedelta(microseconds=int(micros))
+
+
+_READERS: Final[tuple[Callable[[bytes], Any], ...]] = (
+    int,
+    _moment,
+    lambda hexed: bytes.fromhex(hexed.decode()),
+    _moment,
+)
+"""Of what `_HEAD` gives, but for the last."""
