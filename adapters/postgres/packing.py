@@ -1,7 +1,7 @@
 """Columns of values as Postgres's binary arrays, and calls that take them straight through libpq.
 
-psycopg turns a list into an array value by value and waits in Python: of what the desk's thread did for a transfer, that
-was about half.
+psycopg turns a list into an array value by value and waits in Python: of what the desk's thread did for a transfer,
+that was about half.
 
 Source: PostgreSQL, array_send: dimensions, flags, the elements' type, their number, the lower bound; each element after
 its length, -1 for NULL. Dates are days since 2000-01-01, times microseconds since then.
