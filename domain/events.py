@@ -210,7 +210,7 @@ class CommandRefused(Event, frozen=True, kw_only=True):
 
 
 class Metadata(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Who asked, and what for. `request_hash` is over the command as understood, in base64url."""
+    """Who asked, and what for. `request_hash` is over the command as understood."""
 
     actor: str
     request_id: str = ""
@@ -269,7 +269,8 @@ def value_date_of(event: Event, recorded_on: date) -> date:
     return event.value_date if isinstance(event, EntryPosted) else recorded_on
 
 
-_encode = msgspec.json.Encoder().encode
+# Without dashes: an entry of two postings is three UUIDs, and they are stored for ever. Both forms are read.
+_encode = msgspec.json.Encoder(uuid_format="hex").encode
 _decoders = {name: msgspec.json.Decoder(cls) for name, cls in EVENTS.items()}
 _metadata = msgspec.json.Decoder(Metadata)
 

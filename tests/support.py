@@ -398,7 +398,7 @@ def _check_postings(books: Books) -> dict[UUID, tuple[int, int]]:
     entries: dict[str, dict[str, Any]] = {}
     reversed_by: dict[str, str] = {}
     for event in books.events:
-        shape, stream, before = json.loads(event.payload), str(event.stream_id), dict(ledger.held)
+        shape, stream, before = json.loads(event.payload), event.stream_id.hex, dict(ledger.held)
         match event.name.rpartition(".")[0]:
             case "account.opened":
                 ledger.held[stream] = _Held(shape, ({"floor": None, "ceiling": None, **shape, "effective_at": ""},))
@@ -470,7 +470,7 @@ def _check_hold(
 def _check_capture(stream: str, shape: dict[str, Any], hold: dict[str, Any], then: RawEvent) -> None:
     """The entry that a capture became is what comes next: on the hold's accounts, of what was captured."""
     entry = json.loads(then.payload)
-    assert (str(then.stream_id), entry["captures"]) == (shape["entry_id"], stream)
+    assert (then.stream_id.hex, entry["captures"]) == (shape["entry_id"], stream)
     assert shape["amount"] <= shape["released"][0]["amount"]
     assert entry["postings"] == [{**line, "amount": shape["amount"]} for line in hold["postings"]]
 

@@ -24,7 +24,7 @@ def test_every_shape_ever_stored_is_read(file: Path) -> None:
     for vector in json.loads(file.read_text("utf-8")):
         event = decode(file.stem, vector["stored"].encode())
 
-        assert {"event": event.name, **msgspec.json.decode(encode(event))} == vector["understood"]
+        assert {"event": event.name, **msgspec.json.decode(msgspec.json.encode(event))} == vector["understood"]
 
 
 def test_every_event_has_a_vector() -> None:
@@ -38,10 +38,12 @@ def test_every_event_has_a_vector() -> None:
 def test_the_newest_shape_is_stored_as_its_vector_says(name: str) -> None:
     """
     What is written now is, byte for byte, what its vectors hold: a change of shape shows here first.
+    Those marked `earlier` are only read any more.
     """
     file = next(file for file in VECTORS if file.stem == name)
+    vectors = json.loads(file.read_text("utf-8"))
 
-    stored = [vector["stored"].encode() for vector in json.loads(file.read_text("utf-8"))]
+    stored = [vector["stored"].encode() for vector in vectors if not vector.get("earlier")]
 
     assert [encode(decode(name, payload)) for payload in stored] == stored
 

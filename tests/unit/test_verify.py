@@ -263,7 +263,7 @@ def test_a_posting_to_a_frozen_account(stored: MemoryStored) -> None:
     spare = stored.all_events[frozen].stream_id
     target = stored.all_events[-1]
     account = stored.all_postings[-1].account_id
-    moved = replace(target, payload=target.payload.replace(str(account).encode(), str(spare).encode()))
+    moved = replace(target, payload=target.payload.replace(account.hex.encode(), spare.hex.encode()))
     stored.all_events[-1] = moved
     reseal(stored)
 
@@ -277,7 +277,7 @@ def test_a_reversal_without_its_mirror(stored: MemoryStored) -> None:
     position = position_of(stored, "journal_entry.reversed")
     marked = stored.all_events[position - 1]
     mirror = stored.all_events[position - 2].stream_id
-    stored.all_events[position - 1] = edit(marked, str(mirror).encode(), str(UUID(int=7)).encode())
+    stored.all_events[position - 1] = edit(marked, mirror.hex.encode(), UUID(int=7).hex.encode())
     reseal(stored)
 
     assert ("event_contradicts", position) in found(verify(stored))
