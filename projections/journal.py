@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from typing import Final
 
+from msgspec.structs import astuple
+
 from domain.events import EntryPosted, EntryReversed, Recorded
 from projections.projection import Change
 
 NAME: Final = "journal"
-VERSION: Final = 1
+VERSION: Final = 2
 CHANGES: Final = ("post_entries", "link_reversals")
 
 
@@ -30,7 +32,7 @@ def project(recorded: Recorded) -> Iterator[Change]:
                     "metadata": entry.metadata or None,
                     "captures": entry.captures,
                     "recipe": entry.recipe,
-                    "postings": entry.postings,
+                    "postings": [astuple(posting) for posting in entry.postings],
                 },
             )
         case EntryReversed(reversed_by=reversed_by):

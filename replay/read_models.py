@@ -5,8 +5,6 @@ from datetime import date
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-import msgspec
-
 from domain import ids
 from domain.events import (
     AccountOpened,
@@ -33,7 +31,7 @@ from replay.stored import Stored
 Row = tuple[Any, ...]
 
 ACCOUNTS: Final = "accounts.v2"
-JOURNAL: Final = "journal.v1"
+JOURNAL: Final = "journal.v2"
 HOLDS: Final = "holds.v1"
 AUDIT_TRAIL: Final = "audit_trail.v1"
 """What keeps each read model, by the name its progress is kept under: another version may derive otherwise."""
@@ -352,7 +350,7 @@ class _Entries(_Streamed):
             self._reversed[recorded.stream_id] = (recorded.position, event.reversed_by)
         if not isinstance(event, EntryPosted):
             return None
-        postings = msgspec.to_builtins(list(event.postings))
+        postings = [[line.account_id.hex, line.side, line.amount, line.currency] for line in event.postings]
         return (
             *(recorded.stream_id, event.book_id, recorded.position, recorded.recorded_at, event.reverses),
             *(event.value_date, recorded.metadata.actor, event.description or None, event.reference or None),

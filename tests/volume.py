@@ -167,9 +167,7 @@ _STATEMENTS: Final = (
            CASE WHEN i %% %(rare)s = %(rare)s / 2 THEN 'rare' ELSE 'r-' || i END,
            CASE WHEN i %% %(rare)s = %(rare)s / 2 THEN '{"kind": "rare"}'::jsonb
                 WHEN i %% 3 = 0 THEN jsonb_build_object('till', i %% 50 || '') END,
-           format('[{"account_id":"%%s","side":"debit","amount":%%s,"currency":"EUR"},'
-                  '{"account_id":"%%s","side":"credit","amount":%%s,"currency":"EUR"}]',
-                  debit, amount, credit, amount)::jsonb
+           format('[["%%s","debit",%%s,"EUR"],["%%s","credit",%%s,"EUR"]]', debit, amount, credit, amount)::jsonb
     FROM made ORDER BY position
     """,
     """

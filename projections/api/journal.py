@@ -131,14 +131,16 @@ def resource(row: dict[str, Any]) -> dict[str, Any]:
         "metadata": row["metadata"] or {},
         "postings": [
             {
-                "account_id": ids.show(ids.ACCOUNT, UUID(posting["account_id"])),
+                "account_id": ids.show(ids.ACCOUNT, UUID(account_id)),
                 "account_code": code,
-                "side": posting["side"],
-                "amount": posting["amount"],
-                "currency": posting["currency"],
+                "side": side,
+                "amount": amount,
+                "currency": currency,
                 **({} if of is None else {"account": _account(of)}),
             }
-            for posting, code, of in zip(row["postings"], row["codes"], expanded, strict=True)
+            for (account_id, side, amount, currency), code, of in zip(
+                row["postings"], row["codes"], expanded, strict=True
+            )
         ],
         "reverses": _shown(ids.ENTRY, row["reverses"]),
         "reversed_by": _shown(ids.ENTRY, row["reversed_by"]),

@@ -262,10 +262,13 @@ ORDER BY number DESC;
 
 -- entries --
 -- Newest first, of one book or of all: each book's newest, and the newest of those. What is asked of postings is asked
--- of one and the same posting of the entry.
+-- of one and the same posting of the entry. Where the cursor's entry is, the log's own index of streams says.
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), start AS (
+    SELECT entries.position FROM daybook.events AS first JOIN entries USING (position)
+    WHERE first.stream = coalesce(%(after)s::uuid, %(before)s) AND first.version = 1 AND entry_id = first.stream
 ), wanted AS NOT MATERIALIZED (
     SELECT * FROM entries
     WHERE (%(recorded_at_from)s::timestamptz IS NULL
@@ -283,21 +286,21 @@ WITH t AS (
            OR (reverses IS NULL AND reversed_by IS NULL AND captures IS NULL))
       AND (NOT %(by_posting)s::boolean OR EXISTS (
           SELECT FROM jsonb_array_elements(postings) AS line
-          WHERE (%(account)s::uuid IS NULL OR (line ->> 'account_id')::uuid = %(account)s)
-            AND (%(account_code_prefix)s::text IS NULL OR (line ->> 'account_id')::uuid IN (
+          WHERE (%(account)s::uuid IS NULL OR (line ->> 0)::uuid = %(account)s)
+            AND (%(account_code_prefix)s::text IS NULL OR (line ->> 0)::uuid IN (
                 SELECT account_id FROM accounts
                 WHERE code ^@ %(account_code_prefix)s AND (%(book)s::uuid IS NULL OR accounts.book_id = %(book)s)
             ))
-            AND (%(side)s::text IS NULL OR line ->> 'side' = %(side)s)
-            AND (%(currency)s::text IS NULL OR line ->> 'currency' = %(currency)s)
-            AND (%(amount_min)s::bigint IS NULL OR (line ->> 'amount')::bigint >= %(amount_min)s)
-            AND (%(amount_max)s::bigint IS NULL OR (line ->> 'amount')::bigint <= %(amount_max)s)
+            AND (%(side)s::text IS NULL OR line ->> 1 = %(side)s)
+            AND (%(currency)s::text IS NULL OR line ->> 3 = %(currency)s)
+            AND (%(amount_min)s::bigint IS NULL OR (line ->> 2)::bigint >= %(amount_min)s)
+            AND (%(amount_max)s::bigint IS NULL OR (line ->> 2)::bigint <= %(amount_max)s)
       ))
 ), page AS (
     (SELECT newest.* FROM books CROSS JOIN LATERAL (
         SELECT * FROM wanted
         WHERE wanted.book_id = books.book_id
-          AND (%(after)s::uuid IS NULL OR position < (SELECT position FROM entries WHERE entry_id = %(after)s))
+          AND (%(after)s::uuid IS NULL OR position < (SELECT position FROM start))
         ORDER BY position DESC LIMIT %(limit)s
      ) AS newest
      WHERE %(before)s::uuid IS NULL AND (%(book)s::uuid IS NULL OR books.book_id = %(book)s)
@@ -306,7 +309,7 @@ WITH t AS (
     (SELECT oldest.* FROM books CROSS JOIN LATERAL (
         SELECT * FROM wanted
         WHERE wanted.book_id = books.book_id
-          AND position > (SELECT position FROM entries WHERE entry_id = %(before)s)
+          AND position > (SELECT position FROM start)
         ORDER BY position LIMIT %(limit)s
      ) AS oldest
      WHERE %(before)s::uuid IS NOT NULL AND (%(book)s::uuid IS NULL OR books.book_id = %(book)s)
@@ -314,10 +317,10 @@ WITH t AS (
 )
 SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, reversed_by, value_date, actor,
        description, reference, metadata, captures, recipe, postings, ARRAY(
-           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid)
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes, CASE WHEN %(accounts)s::boolean THEN ARRAY(
-           SELECT (SELECT to_jsonb(accounts) FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           SELECT (SELECT to_jsonb(accounts) FROM accounts WHERE account_id = (line ->> 0)::uuid)
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) END AS accounts
 FROM t LEFT JOIN page ON true
@@ -328,6 +331,9 @@ ORDER BY page.position DESC;
 WITH RECURSIVE t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), start AS (
+    SELECT entries.position FROM daybook.events AS first JOIN entries USING (position)
+    WHERE first.stream = coalesce(%(after)s::uuid, %(before)s) AND first.version = 1 AND entry_id = first.stream
 ), value_dates (book_id, day) AS (
     SELECT book_id, (
         SELECT value_date FROM entries
@@ -361,21 +367,21 @@ WITH RECURSIVE t AS (
            OR (reverses IS NULL AND reversed_by IS NULL AND captures IS NULL))
       AND (NOT %(by_posting)s::boolean OR EXISTS (
           SELECT FROM jsonb_array_elements(postings) AS line
-          WHERE (%(account)s::uuid IS NULL OR (line ->> 'account_id')::uuid = %(account)s)
-            AND (%(account_code_prefix)s::text IS NULL OR (line ->> 'account_id')::uuid IN (
+          WHERE (%(account)s::uuid IS NULL OR (line ->> 0)::uuid = %(account)s)
+            AND (%(account_code_prefix)s::text IS NULL OR (line ->> 0)::uuid IN (
                 SELECT account_id FROM accounts
                 WHERE code ^@ %(account_code_prefix)s AND (%(book)s::uuid IS NULL OR accounts.book_id = %(book)s)
             ))
-            AND (%(side)s::text IS NULL OR line ->> 'side' = %(side)s)
-            AND (%(currency)s::text IS NULL OR line ->> 'currency' = %(currency)s)
-            AND (%(amount_min)s::bigint IS NULL OR (line ->> 'amount')::bigint >= %(amount_min)s)
-            AND (%(amount_max)s::bigint IS NULL OR (line ->> 'amount')::bigint <= %(amount_max)s)
+            AND (%(side)s::text IS NULL OR line ->> 1 = %(side)s)
+            AND (%(currency)s::text IS NULL OR line ->> 3 = %(currency)s)
+            AND (%(amount_min)s::bigint IS NULL OR (line ->> 2)::bigint >= %(amount_min)s)
+            AND (%(amount_max)s::bigint IS NULL OR (line ->> 2)::bigint <= %(amount_max)s)
       ))
 ), found AS (
     (SELECT of_day.* FROM value_dates CROSS JOIN LATERAL (
         SELECT book_id, position FROM wanted
         WHERE wanted.book_id = value_dates.book_id AND wanted.value_date = day
-          AND (%(after)s::uuid IS NULL OR position < (SELECT position FROM entries WHERE entry_id = %(after)s))
+          AND (%(after)s::uuid IS NULL OR position < (SELECT position FROM start))
         ORDER BY position DESC LIMIT %(limit)s
      ) AS of_day
      WHERE %(before)s::uuid IS NULL
@@ -384,7 +390,7 @@ WITH RECURSIVE t AS (
     (SELECT of_day.* FROM value_dates CROSS JOIN LATERAL (
         SELECT book_id, position FROM wanted
         WHERE wanted.book_id = value_dates.book_id AND wanted.value_date = day
-          AND position > (SELECT position FROM entries WHERE entry_id = %(before)s)
+          AND position > (SELECT position FROM start)
         ORDER BY position LIMIT %(limit)s
      ) AS of_day
      WHERE %(before)s::uuid IS NOT NULL
@@ -394,10 +400,10 @@ WITH RECURSIVE t AS (
 )
 SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, reversed_by, value_date, actor,
        description, reference, metadata, captures, recipe, postings, ARRAY(
-           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid)
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes, CASE WHEN %(accounts)s::boolean THEN ARRAY(
-           SELECT (SELECT to_jsonb(accounts) FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           SELECT (SELECT to_jsonb(accounts) FROM accounts WHERE account_id = (line ->> 0)::uuid)
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) END AS accounts
 FROM t LEFT JOIN page ON true
@@ -410,14 +416,17 @@ ORDER BY page.position DESC;
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), start AS (
+    SELECT entries.position FROM daybook.events AS first JOIN entries USING (position)
+    WHERE first.stream = coalesce(%(after)s::uuid, %(before)s) AND first.version = 1 AND entry_id = first.stream
 ), reach AS MATERIALIZED (
     SELECT daybook.number_at(%(account)s, greatest(
                CASE WHEN %(before)s::uuid IS NOT NULL
-                    THEN coalesce((SELECT position FROM entries WHERE entry_id = %(before)s), (SELECT head FROM t)) END,
+                    THEN coalesce((SELECT position FROM start), (SELECT head FROM t)) END,
                daybook.position_at(%(recorded_at_from)s::timestamptz - interval '1 microsecond'), 0)) AS low,
            daybook.number_at(%(account)s, least(
                CASE WHEN %(after)s::uuid IS NOT NULL
-                    THEN coalesce((SELECT position - 1 FROM entries WHERE entry_id = %(after)s), 0) END,
+                    THEN coalesce((SELECT position - 1 FROM start), 0) END,
                CASE WHEN %(recorded_at_to)s::timestamptz IS NOT NULL THEN daybook.position_at(%(recorded_at_to)s) END,
                (SELECT as_of FROM t))) AS high,
            %(value_date_from)s::date IS NOT NULL OR %(value_date_to)s::date IS NOT NULL AS dated,
@@ -446,15 +455,15 @@ WITH t AS (
            OR (reverses IS NULL AND reversed_by IS NULL AND captures IS NULL))
       AND (NOT %(by_posting)s::boolean OR EXISTS (
           SELECT FROM jsonb_array_elements(postings) AS line
-          WHERE (%(account)s::uuid IS NULL OR (line ->> 'account_id')::uuid = %(account)s)
-            AND (%(account_code_prefix)s::text IS NULL OR (line ->> 'account_id')::uuid IN (
+          WHERE (%(account)s::uuid IS NULL OR (line ->> 0)::uuid = %(account)s)
+            AND (%(account_code_prefix)s::text IS NULL OR (line ->> 0)::uuid IN (
                 SELECT account_id FROM accounts
                 WHERE code ^@ %(account_code_prefix)s AND (%(book)s::uuid IS NULL OR accounts.book_id = %(book)s)
             ))
-            AND (%(side)s::text IS NULL OR line ->> 'side' = %(side)s)
-            AND (%(currency)s::text IS NULL OR line ->> 'currency' = %(currency)s)
-            AND (%(amount_min)s::bigint IS NULL OR (line ->> 'amount')::bigint >= %(amount_min)s)
-            AND (%(amount_max)s::bigint IS NULL OR (line ->> 'amount')::bigint <= %(amount_max)s)
+            AND (%(side)s::text IS NULL OR line ->> 1 = %(side)s)
+            AND (%(currency)s::text IS NULL OR line ->> 3 = %(currency)s)
+            AND (%(amount_min)s::bigint IS NULL OR (line ->> 2)::bigint >= %(amount_min)s)
+            AND (%(amount_max)s::bigint IS NULL OR (line ->> 2)::bigint <= %(amount_max)s)
       ))
 ), page AS (
     (SELECT found.* FROM (SELECT block FROM blocks ORDER BY block DESC OFFSET 0) AS newest
@@ -495,27 +504,30 @@ WITH t AS (
 )
 SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, reversed_by, value_date, actor,
        description, reference, metadata, captures, recipe, postings, ARRAY(
-           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid)
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes, CASE WHEN %(accounts)s::boolean THEN ARRAY(
-           SELECT (SELECT to_jsonb(accounts) FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           SELECT (SELECT to_jsonb(accounts) FROM accounts WHERE account_id = (line ->> 0)::uuid)
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) END AS accounts
 FROM t LEFT JOIN page ON true
 ORDER BY page.position DESC;
 
 -- entry --
--- One, by its id.
+-- One, by its id: where it is, the log's own index of streams says.
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 )
 SELECT as_of, head, entry_id, book_id, position, recorded_at, reverses, reversed_by, value_date, actor,
        description, reference, metadata, captures, recipe, postings, ARRAY(
-           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 'account_id')::uuid)
+           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid)
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes
-FROM t LEFT JOIN entries ON entry_id = %(entry)s;
+FROM t
+LEFT JOIN entries
+    ON position = (SELECT position FROM daybook.events WHERE stream = %(entry)s AND version = 1)
+    AND entry_id = %(entry)s;
 
 -- holds --
 -- Newest first, of one book or account or of all.

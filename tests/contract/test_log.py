@@ -357,7 +357,7 @@ TAMPERED: dict[str, tuple[str, str, int | None]] = {
             "metadata": "'{}'",
             "captures": "gen_random_uuid()",
             "recipe": "'{}'",
-            "postings": "jsonb_set(postings, '{0,amount}', '101')",
+            "postings": "jsonb_set(postings, '{0,2}', '101')",
         }.items()
     },
     "an entry's reversal": (
