@@ -73,20 +73,17 @@ def project(recorded: Recorded) -> Iterator[Change]:
 
 
 def _postings(recorded: Recorded) -> Iterator[Change]:
-    """Every line is one posting; an amount that is no longer set aside is below zero."""
+    """Every line is one posting; an amount that is no longer set aside is below zero.
+
+    A row names none but the total that its amount adds to: these are most of what the projection writes, and half as
+    long they are read in two thirds of the time.
+    """
     for line in lines(recorded.event):
-        row = {
-            "account_id": line.account_id,
-            "debit": 0,
-            "credit": 0,
-            "pending_debit": 0,
-            "pending_credit": 0,
-            "position": recorded.position,
-        }
-        if line.pending:
-            row["pending_debit" if line.side is Side.DEBIT else "pending_credit"] = line.amount
+        if line.side is Side.DEBIT:
+            total = "pending_debit" if line.pending else "debit"
         else:
-            row["debit" if line.side is Side.DEBIT else "credit"] = line.amount
+            total = "pending_credit" if line.pending else "credit"
+        row = {"account_id": line.account_id, total: line.amount, "position": recorded.position}
         yield Change("add_postings", row)
 
 

@@ -39,8 +39,9 @@ WHERE accounts.account_id = last.account_id;
 -- Postings of one account in a batch are added up first: one account may be in all of them. Whenever an account has
 -- another 128 postings, these are added up by value date: the log's own rows, as only there they have their numbers.
 WITH added AS (
-    SELECT account_id, sum(debit) AS debits, sum(credit) AS credits, sum(pending_debit) AS pending_debits,
-           sum(pending_credit) AS pending_credits, count(*) AS postings, max(position) AS position
+    SELECT account_id, coalesce(sum(debit), 0) AS debits, coalesce(sum(credit), 0) AS credits,
+           coalesce(sum(pending_debit), 0) AS pending_debits, coalesce(sum(pending_credit), 0) AS pending_credits,
+           count(*) AS postings, max(position) AS position
     FROM json_to_recordset(%(rows)s::json) AS r (
         account_id uuid, debit bigint, credit bigint, pending_debit bigint, pending_credit bigint, position bigint
     )
