@@ -590,7 +590,8 @@ ORDER BY expires_at LIMIT %(limit)s;
 
 -- audit_trail --
 -- Newest first. What happened to one thing, its own events and the refused commands upon it, is found by the log's own
--- index of streams and the few scopes; the first event of a scope says what kind of thing it is.
+-- index of streams and the few scopes; the first event of a scope says what kind of thing it is. Long texts are
+-- indexed by their hashes.
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
@@ -604,9 +605,12 @@ WITH t AS (
       AND (%(event)s::text IS NULL OR event = %(event)s)
       AND (%(kind)s::text IS NULL OR event ^@ (%(kind)s || '.'))
       AND (%(kind)s::text IS NULL OR %(kind)s = 'journal_entry' OR event <> 'journal_entry.posted.v1')
-      AND (%(request_id)s::text IS NULL OR request_id = %(request_id)s)
-      AND (%(correlation_id)s::text IS NULL OR correlation_id = %(correlation_id)s)
-      AND (%(idempotency_key)s::text IS NULL OR idempotency_key = %(idempotency_key)s)
+      AND (%(request_id)s::text IS NULL
+           OR (hashtext(request_id) = hashtext(%(request_id)s) AND request_id = %(request_id)s))
+      AND (%(correlation_id)s::text IS NULL
+           OR (hashtext(correlation_id) = hashtext(%(correlation_id)s) AND correlation_id = %(correlation_id)s))
+      AND (%(idempotency_key)s::text IS NULL
+           OR (hashtext(idempotency_key) = hashtext(%(idempotency_key)s) AND idempotency_key = %(idempotency_key)s))
       AND (%(recorded_at_from)s::timestamptz IS NULL
            OR position > (SELECT daybook.position_at(%(recorded_at_from)s - interval '1 microsecond')))
       AND (%(recorded_at_to)s::timestamptz IS NULL
