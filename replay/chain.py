@@ -2,11 +2,18 @@
 
 import struct
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Final
 
-from domain.audit import GENESIS, Seal, stored_bytes
-from domain.events import RawEvent
+from domain.audit import GENESIS, Seal
+from replay.logged import Logged
 from replay.report import Findings, Tally
+from replay.rows import micros, moment
+
+_HEAD: Final = struct.Struct(">q16siq16sHII").pack
+_NO_COMMAND: Final = bytes(16)
+_FROM_1970: Final = -micros(datetime(1970, 1, 1, tzinfo=UTC))
 
 
 class Chain:
@@ -25,13 +32,15 @@ class Chain:
         self._due = 1
         self._whole = True
         self._digest = sha256()
+        self._recorded_at = 0
+        """The seal's, in microseconds since 2000."""
         self.broken_at: int | None = None
         """The first position where the log cannot be followed: nothing that comes after can be told."""
         self._next_seal()
 
-    def take(self, raw: RawEvent) -> None:
+    def take(self, event: Logged) -> None:
         """The next event."""
-        position = raw.position
+        position = event.position
         if position < self._due:
             self.events.problem("event_twice", position, "event", "one event", "another at the same position")
             self._break(position)
@@ -46,11 +55,11 @@ class Chain:
         if seal is None or position < seal.first:
             self.events.problem("event_unsealed", position, "event", "a seal over it", "none")
             return
-        if raw.recorded_at != seal.recorded_at:
-            expected, found = seal.recorded_at.isoformat(), raw.recorded_at.isoformat()
+        if event.recorded_at != self._recorded_at:
+            expected, found = seal.recorded_at.isoformat(), _shown(event.recorded_at)
             self.events.problem("event_time_differs", position, "event", f"recorded at {expected}", found)
         try:
-            self._digest.update(stored_bytes(raw))
+            self._digest.update(_hashed(event))
         except struct.error as error:
             self._whole = False
             self.events.problem("event_malformed", position, "event", "fields that can be hashed", str(error))
@@ -81,6 +90,7 @@ class Chain:
                 )
             self._whole = seal.first > last
             self._digest = sha256(self._previous)
+            self._recorded_at = micros(seal.recorded_at)
         self._seal = seal
 
     def _end_of_seal(self) -> None:
@@ -113,3 +123,30 @@ class Chain:
         self._whole = False
         if self.broken_at is None:
             self.broken_at = position
+
+
+def _hashed(event: Logged) -> bytes:
+    """What a seal is over, as `domain.audit` defines it.
+
+    Raises:
+        struct.error: A field is longer, or a time later, than there is room for.
+    """
+    name, metadata, payload = event.name, event.metadata, event.payload
+    head = _HEAD(
+        event.position,
+        event.stream,
+        event.version,
+        event.recorded_at + _FROM_1970,
+        event.command or _NO_COMMAND,
+        len(name),
+        len(metadata),
+        len(payload),
+    )
+    return head + name + metadata + payload
+
+
+def _shown(recorded_at: int) -> str:
+    try:
+        return moment(recorded_at).isoformat()
+    except OverflowError:
+        return "no time"

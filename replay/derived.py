@@ -3,10 +3,13 @@
 Written apart from `domain.ledger` and `domain.posting.rows`, which wrote what is checked here.
 """
 
+import struct
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from domain import ids
@@ -28,9 +31,11 @@ from domain.events import (
     HoldVoided,
     Recorded,
 )
-from domain.posting import Posting, PostingRow, Side, Totals
+from domain.posting import Posting
 from replay.holds import Holds, HoldThen
+from replay.logged import Entry, understood_id
 from replay.report import Tally
+from replay.rows import INT2, INT4, Layout, day, layout
 
 
 class BookThen(Struct):
@@ -69,14 +74,46 @@ class LimitsThen(Struct):
 
 
 class TotalsThen(Struct):
-    """`position` is that of the last posting."""
+    """`position` is that of the last posting.
 
+    What verification asks of the account with every posting is beside them: nothing of an account never opened.
+    """
+
+    account_id: UUID
+    packed: bytes
+    """How the account's posting rows begin."""
+    hex: str
+    account: AccountThen | None = None
+    book: bytes = b""
     number: int = 0
     debits: int = 0
     credits: int = 0
     pending_debits: int = 0
     pending_credits: int = 0
     position: int = 0
+
+
+class Posted(Struct, frozen=True, gc=False):
+    """A posting an event makes: its row, and what sums by value date take. `day` is a field, amounts in minor units."""
+
+    totals: TotalsThen
+    row: bytes
+    day: bytes
+    debit: int
+    credit: int
+    number: int
+
+
+POSTINGS: Final[Layout] = layout(
+    "daybook.postings",
+    "account:uuid side:char pending:bool value_date:date position amount number"
+    " debits credits pending_debits pending_credits",
+)
+_ROW: Final = struct.Struct(">22s10s8siqiqiqiqiqiqiq").pack
+_DEBIT, _CREDIT, _HELD_DEBIT, _HELD_CREDIT = (
+    INT4(1) + side + INT4(1) + pending for pending in (b"\x00", b"\x01") for side in (b"D", b"C")
+)
+"""The fields of a posting's side and of whether it is pending."""
 
 
 class Derived:
@@ -88,6 +125,9 @@ class Derived:
         self.limits: dict[tuple[UUID, int], LimitsThen] = {}
         """By account and its version."""
         self.totals: dict[UUID, TotalsThen] = {}
+        """Of accounts with postings."""
+        self._known: dict[UUID | str, TotalsThen] = {}
+        """Of those and of open ones; also by their ids as payloads have them, once they had."""
         self._holds = Holds(self._contradicts)
         self.holds = self._holds.known
         """Those that live."""
@@ -100,8 +140,8 @@ class Derived:
         """The hold that ended with the last event."""
         return self._holds.ended
 
-    def apply(self, recorded: Recorded) -> Sequence[PostingRow]:
-        """One more event; the posting rows it makes."""
+    def apply(self, recorded: Recorded) -> Sequence[Posted]:
+        """One more event; the postings it makes."""
         event = recorded.event
         self._holds.take(recorded)
         match event:
@@ -132,6 +172,37 @@ class Derived:
                 raise AssertionError(event)
         return ()
 
+    def post(self, entry: Entry) -> Sequence[Posted] | None:
+        """One more event, which is such an entry; None, and nothing done, if `apply` has more to say of it."""
+        if self._holds.waits:
+            return None
+        legs = []
+        for posting in entry.postings:
+            totals = self._known.get(posting.account_id) or self._found(posting.account_id)
+            account = totals.account if totals is not None else None
+            if (
+                totals is None
+                or account is None
+                or totals.book != entry.book
+                or account.currency != posting.currency
+                or account.status != "open"
+            ):
+                return None
+            legs.append((totals, posting.side, posting.amount))
+        on, position = day(entry.value_date), entry.position
+        return [self._row(totals, position, side, amount, False, on) for totals, side, amount in legs]
+
+    def _found(self, text: str) -> TotalsThen | None:
+        """Of the account whose id a payload has in that form; remembered if it is one of the two that are written."""
+        try:
+            account_id = understood_id(text)
+        except msgspec.ValidationError:
+            return None
+        totals = self._known.get(account_id)
+        if totals is not None and text in (account_id.hex, str(account_id)):
+            self._known[text] = totals
+        return totals
+
     def _rows(
         self,
         recorded: Recorded,
@@ -140,9 +211,10 @@ class Derived:
         value_date: date | None,
         *,
         back: bool = False,
-    ) -> list[PostingRow]:
+    ) -> list[Posted]:
         """Without a value date they are pending, or taken `back`, and count from the day they were recorded."""
         pending, rows = value_date is None, []
+        on = day(recorded.recorded_at.date() if value_date is None else value_date)
         for posting in postings:
             account_id, side, amount = posting.account_id, posting.side, -posting.amount if back else posting.amount
             account = self.accounts.get(account_id)
@@ -151,15 +223,43 @@ class Derived:
                 self._contradicts(recorded, f"account {name} open in the event's book and currency", "none such")
             elif account.status != "open" and not back:
                 self._contradicts(recorded, f"account {account.code} open", account.status)
-            totals = self.totals.get(account_id)
-            if totals is None:
-                totals = self.totals[account_id] = TotalsThen()
-            _add(totals, side, amount, pending)
-            totals.position = recorded.position
-            day = recorded.recorded_at.date() if value_date is None else value_date
-            after = Totals(totals.number, totals.debits, totals.credits, totals.pending_debits, totals.pending_credits)
-            rows.append(PostingRow(account_id, recorded.position, side, amount, pending, day, after))
+            rows.append(self._row(self._meet(account_id), recorded.position, side, amount, pending, on))
         return rows
+
+    def _row(self, totals: TotalsThen, position: int, side: str, amount: int, pending: bool, on: bytes) -> Posted:
+        """One more posting; what is taken back is below zero."""
+        number = totals.number = totals.number + 1
+        if number == 1:
+            self.totals[totals.account_id] = totals
+        debit = credit = 0
+        if not pending and side == "debit":
+            kind, debit = _DEBIT, amount
+            totals.debits += amount
+        elif not pending:
+            kind, credit = _CREDIT, amount
+            totals.credits += amount
+        elif side == "debit":
+            kind = _HELD_DEBIT
+            totals.pending_debits += amount
+        else:
+            kind = _HELD_CREDIT
+            totals.pending_credits += amount
+        totals.position = position
+        try:
+            row = _ROW(
+                *(totals.packed, kind, on, 8, position, 8, amount, 8, number),
+                *(8, totals.debits, 8, totals.credits, 8, totals.pending_debits, 8, totals.pending_credits),
+            )
+        except struct.error:  # Larger than any number that is stored.
+            row = _large(totals, kind, on, amount)
+        return Posted(totals, row, on, debit, credit, number)
+
+    def _meet(self, account_id: UUID) -> TotalsThen:
+        totals = self._known.get(account_id)
+        if totals is None:
+            packed = INT2(len(POSTINGS.columns)) + INT4(16) + account_id.bytes
+            totals = self._known[account_id] = TotalsThen(account_id, packed, account_id.hex)
+        return totals
 
     def _open_book(self, recorded: Recorded, event: BookOpened) -> None:
         if recorded.stream_id in self.books or recorded.stream_id != ids.book_id(event.code):
@@ -173,7 +273,7 @@ class Derived:
             self._contradicts(recorded, f"account {event.code} under its own id, once", "another id, or again")
         if event.book_id not in self.books:
             self._contradicts(recorded, "the account's book opened before it", "no such book")
-        self.accounts[recorded.stream_id] = AccountThen(
+        account = self.accounts[recorded.stream_id] = AccountThen(
             book_id=event.book_id,
             code=event.code,
             type=event.type,
@@ -187,7 +287,8 @@ class Derived:
             opened_position=recorded.position,
             position=recorded.position,
         )
-
+        totals = self._meet(recorded.stream_id)
+        totals.account, totals.book = account, event.book_id.bytes
         self._note_limits(recorded, event, None)
 
     def _change_limits(self, recorded: Recorded, event: AccountLimitsChanged) -> None:
@@ -228,14 +329,7 @@ class Derived:
         self._tally.problem("event_contradicts", recorded.position, recorded.event.name, expected, found)
 
 
-def _add(totals: TotalsThen, side: Side, amount: int, pending: bool) -> None:
-    """One more posting; what is taken back is below zero."""
-    totals.number += 1
-    if pending and side is Side.DEBIT:
-        totals.pending_debits += amount
-    elif pending:
-        totals.pending_credits += amount
-    elif side is Side.DEBIT:
-        totals.debits += amount
-    else:
-        totals.credits += amount
+def _large(totals: TotalsThen, kind: bytes, on: bytes, amount: int) -> bytes:
+    amounts = (totals.debits, totals.credits, totals.pending_debits, totals.pending_credits)
+    tail = layout("", "position amount number debits credits pending_debits pending_credits")
+    return totals.packed + kind + on + tail.pack((totals.position, amount, totals.number, *amounts))[2:]

@@ -53,6 +53,11 @@ class Holds:
         self._promised: tuple[UUID, UUID, int] | None = None
         """What was just captured: the entry that must come next, its hold and its amount."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether the next event matters, of whatever kind it is: to what was promised, or to whom may go."""
+        return self._promised is not None or self.ended is not None
+
     def take(self, recorded: Recorded) -> None:
         """One more event, of whatever kind."""
         event, promised = recorded.event, self._promised

@@ -1,6 +1,6 @@
 """Two sets of rows held against each other by key, while both stream by; what was to be found and what was."""
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
@@ -19,14 +19,16 @@ class Matching(Generic[K, R]):
 
     Args:
         found: The rows as stored, in any order.
+        key: What a row is known by; asked only of rows that do not meet at once.
         differ: Told of every key with a row missing, too many or different.
     """
 
-    def __init__(self, found: Iterator[tuple[K, R]], differ: Report[K, R]) -> None:
+    def __init__(self, found: Iterator[R], key: Callable[[R], K], differ: Report[K, R]) -> None:
         self._found = found
+        self._key = key
         self._differ = differ
         self._exhausted = False
-        self._expected: list[tuple[K, R]] = []
+        self._expected: list[R] = []
         """Not held against anything yet."""
         self._early: dict[K, R] = {}
         """Found, and not expected yet."""
@@ -34,10 +36,10 @@ class Matching(Generic[K, R]):
         """Expected, and not found yet."""
         self.matched = 0
 
-    def expect(self, key: K, row: R) -> None:
-        """The next row that must be there; keys are expected once."""
-        self._expected.append((key, row))
-        if len(self._expected) == AT_ONCE:
+    def expect(self, rows: Iterable[R]) -> None:
+        """The next rows that must be there; keys are expected once."""
+        self._expected += rows
+        if len(self._expected) >= AT_ONCE:
             self._settle()
 
     def _settle(self) -> None:
@@ -46,17 +48,18 @@ class Matching(Generic[K, R]):
         if found == expected and not self._early and not self._late:
             self.matched += len(expected)
             return
-        for place, (key, row) in enumerate(expected):
-            self._meet(key, row, found[place] if place < len(found) else None)
+        for place, row in enumerate(expected):
+            self._meet(self._key(row), row, found[place : place + 1])
 
-    def _meet(self, key: K, row: R, found: tuple[K, R] | None) -> None:
-        if found is not None and found[0] == key and key not in self._early:
-            self._compare(key, row, found[1])
+    def _meet(self, key: K, row: R, found: Sequence[R]) -> None:
+        """`found` is one row, or none if there are no more."""
+        if found and self._key(found[0]) == key and key not in self._early:
+            self._compare(key, row, found[0])
             return
-        if found is None:
-            self._exhausted = True
+        if found:
+            self._see(found[0])
         else:
-            self._see(*found)
+            self._exhausted = True
         if key in self._early:
             self._compare(key, row, self._early.pop(key))
         elif self._exhausted:
@@ -67,8 +70,8 @@ class Matching(Generic[K, R]):
     def finish(self) -> None:
         """Nothing more is expected: what is still to be found is too much, what was not found is missing."""
         self._settle()
-        for key, row in self._found:
-            self._see(key, row)
+        for row in self._found:
+            self._see(row)
         for key, row in self._late.items():
             self._differ(key, row, None)
         for key, row in self._early.items():
@@ -76,7 +79,8 @@ class Matching(Generic[K, R]):
         self._late.clear()
         self._early.clear()
 
-    def _see(self, key: K, row: R) -> None:
+    def _see(self, row: R) -> None:
+        key = self._key(row)
         if key in self._late:
             self._compare(key, self._late.pop(key), row)
         elif key in self._early:

@@ -1,7 +1,9 @@
 """The read models, derived again from the events and held against their tables as of the position they have reached."""
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -21,11 +23,12 @@ from domain.events import (
     Recorded,
     decode,
 )
-from domain.posting import PostingRow, Side
-from replay.derived import Derived
+from replay.derived import Derived, Posted
 from replay.holds import HoldThen
+from replay.logged import Entry
 from replay.matching import Matching
 from replay.report import NOWHERE, Findings, Tally, contrast
+from replay.rows import INT4, NULL, Layout, day, jsonb, layout, text
 from replay.stored import Stored
 
 Row = tuple[Any, ...]
@@ -40,6 +43,9 @@ AUDIT_TRAIL: Final = "audit_trail.v1"
 DAYS_BLOCK: Final = 128
 """Postings of an account that are added up together, by value date."""
 
+_BLOCK: Final = struct.Struct(">hi16sii")
+_SUMS: Final = struct.Struct(">iqiq").pack
+
 
 class ReadModel(Protocol):
     """One read model under check: the events through `upto` are applied, then it is finished."""
@@ -49,8 +55,8 @@ class ReadModel(Protocol):
     takes: bool
     """Whether it wants the events at all; to one that does not, what counts is the state in the end."""
 
-    def take(self, recorded: Recorded, rows: Sequence[PostingRow]) -> None:
-        """One more event, not past `upto`, and the posting rows it makes."""
+    def take(self, event: Entry | Recorded, rows: Sequence[Posted]) -> None:
+        """One more event, not past `upto`, and the postings it makes."""
 
     def finish(self) -> None:
         """All events through `upto` were taken."""
@@ -73,7 +79,7 @@ class _Table:
         self._stored = stored
         self._derived = derived
 
-    def take(self, recorded: Recorded, rows: Sequence[PostingRow]) -> None:
+    def take(self, event: Entry | Recorded, rows: Sequence[Posted]) -> None:
         """Nothing."""
 
     def finish(self) -> None:
@@ -186,47 +192,51 @@ class _Days(_Table):
 
     name = "days"
     code = "days_differ"
-    columns = ("account_id", "value_date", "block", "debits", "credits")
     takes = True
+    rows = layout("days", "account_id:uuid block:int4 value_date:date debits credits")
 
     def __init__(self, stored: Stored, derived: Derived, upto: int, findings: Findings) -> None:
         super().__init__(stored, derived, upto, findings)
-        self._open: dict[UUID, dict[date, tuple[int, int]]] = {}
+        self._open: dict[bytes, dict[bytes, list[int]]] = {}
         """Of each account what the postings of its last block come to by value date."""
-        self._full: dict[tuple[UUID, int], tuple[int, int, int]] = {}
+        self._full: dict[bytes, tuple[int, int, int]] = {}
         """Of each block the rows, their fingerprint and the position of its last posting."""
 
-    def take(self, recorded: Recorded, rows: Sequence[PostingRow]) -> None:
-        for row in rows:
-            days = self._open.setdefault(row.account_id, {})
-            debits, credits = days.get(row.value_date, (0, 0))
-            if row.pending:
-                days[row.value_date] = (debits, credits)
-            elif row.side is Side.DEBIT:
-                days[row.value_date] = (debits + row.amount, credits)
+    def take(self, event: Entry | Recorded, rows: Sequence[Posted]) -> None:
+        for posted in rows:
+            account = posted.totals.packed
+            days = self._open.get(account)
+            if days is None:
+                days = self._open[account] = {}
+            sums = days.get(posted.day)
+            if sums is None:
+                days[posted.day] = [posted.debit, posted.credit]
             else:
-                days[row.value_date] = (debits, credits + row.amount)
-            if row.totals.number % DAYS_BLOCK == 0:
-                fingerprint = sum(hash((day, *sums)) for day, sums in days.items())
-                block = row.totals.number // DAYS_BLOCK - 1
-                self._full[row.account_id, block] = (len(days), fingerprint, recorded.position)
-                del self._open[row.account_id]
+                sums[0] += posted.debit
+                sums[1] += posted.credit
+            if not posted.number % DAYS_BLOCK:
+                block = _BLOCK.pack(5, 16, posted.totals.account_id.bytes, 4, posted.number // DAYS_BLOCK - 1)
+                fingerprint = sum([hash(block + on + _SUMS(8, sums[0], 8, sums[1])) for on, sums in days.items()])
+                self._full[block] = (len(days), fingerprint, event.position)
+                del self._open[account]
 
     def finish(self) -> None:
-        found: dict[tuple[UUID, int], tuple[int, int]] = {}
-        for account_id, day, block, debits, credits in self._stored.read_model(self.name, self.columns):
-            count, rows = found.get((account_id, block), (0, 0))
-            found[account_id, block] = (count + 1, rows + hash((day, debits, credits)))
-        for key, (count, rows, position) in self._full.items():
-            if found.pop(key, None) != (count, rows):
-                self._block_differs(key, position, f"{count} days of a full block")
-        for key in found:
-            self._block_differs(key, self.upto, "nothing: the block is not full")
+        found: dict[bytes, tuple[int, int]] = {}
+        for row in self._stored.read_model_rows(self.rows):
+            block = row[: _BLOCK.size]
+            count, fingerprint = found.get(block, (0, 0))
+            found[block] = (count + 1, fingerprint + hash(row))
+        for block, (count, fingerprint, position) in self._full.items():
+            if found.pop(block, None) != (count, fingerprint):
+                self._block_differs(block, position, f"{count} days of a full block")
+        for block in found:
+            self._block_differs(block, self.upto, "nothing: the block is not full")
         self.tally.checked = len(self._full)
         self.tally.through = self.upto
 
-    def _block_differs(self, key: tuple[UUID, int], position: int, expected: str) -> None:
-        account_id, block = key
+    def _block_differs(self, key: bytes, position: int, expected: str) -> None:
+        _, _, account, _, block = _BLOCK.unpack(key)
+        account_id = UUID(bytes=account)
         subject = f"block {block} of account {ids.show(ids.ACCOUNT, account_id)}"
         self.tally.problem(self.code, position, subject, expected, "other rows")
 
@@ -234,35 +244,29 @@ class _Days(_Table):
 class _Streamed:
     """A table with a row for many an event: expected and found stream by, about in the order of the log."""
 
-    name: str
     code: str
-    columns: tuple[str, ...]
+    rows: Layout
+    """By position first, which is how they are told apart."""
     order = "position"
     takes = True
 
     def __init__(self, stored: Stored, derived: Derived, upto: int, findings: Findings) -> None:
-        self.tally = Tally(self.name, findings)
+        self.tally = Tally(self.rows.table, findings)
         self.upto = upto
         self._stored = stored
         self._derived = derived
         self._stopped_at = NOWHERE
-        self._at = self.columns.index("position")
-        self._matching: Matching[int, Row] = Matching(self.rows(), self._differ)
+        self._matching: Matching[bytes, bytes] = Matching(self.found(), _AT, self._differ)
 
-    def rows(self) -> Iterator[tuple[int, Row]]:
-        at = self._at
-        for row in self._stored.read_model(self.name, self.columns, order=self.order):
-            yield row[at], row
+    def found(self) -> Iterator[bytes]:
+        return self._stored.read_model_rows(self.rows, order=self.order)
 
-    def take(self, recorded: Recorded, rows: Sequence[PostingRow]) -> None:
-        row = self.row(recorded)
+    def take(self, event: Entry | Recorded, rows: Sequence[Posted]) -> None:
+        row = self.plain(event, rows) if isinstance(event, Entry) else self.row(event)
         if row is not None:
-            self._expect(row)
-        self.tally.through = recorded.position
-
-    def _expect(self, row: Row) -> None:
-        self._matching.expect(row[self._at], row)
-        self.tally.checked += 1
+            self._matching.expect((row,))
+            self.tally.checked += 1
+        self.tally.through = event.position
 
     def finish(self) -> None:
         self._matching.finish()
@@ -272,65 +276,76 @@ class _Streamed:
         self.tally.leave(f"the log can be followed only to {position - 1}")
         self.finish()
 
-    def row(self, recorded: Recorded) -> Row | None:
+    def plain(self, entry: Entry, rows: Sequence[Posted]) -> bytes | None:
+        """The row that such an entry makes."""
         raise NotImplementedError
 
-    def _differ(self, position: int, expected: Row | None, found: Row | None) -> None:
-        if position < self._stopped_at:
-            words = contrast(self.columns, expected, found)
-            self.tally.problem(self.code, position, f"{self.name} at {position}", *words)
+    def row(self, recorded: Recorded) -> bytes | None:
+        """The row that any event makes."""
+        raise NotImplementedError
+
+    def _differ(self, at: bytes, expected: bytes | None, found: bytes | None) -> None:
+        """The same value may be written in several ways, if it is JSON."""
+        position = int.from_bytes(at, "big", signed=True)
+        values = [self.rows.unpack(row) if row is not None else None for row in (expected, found)]
+        if position < self._stopped_at and values[0] != values[1]:
+            words = contrast(self.rows.names, *values)
+            self.tally.problem(self.code, position, f"{self.rows.table} at {position}", *words)
+
+
+_AT: Final = itemgetter(slice(6, 14))
+"""The position, of a row that begins with it."""
 
 
 class _Holds(_Streamed):
     """Each as soon as it has ended, in that order; the ones that still live in the end."""
 
-    name = "holds"
     code = "holds_differ"
-    columns = (
-        *("hold_id", "book_id", "account_id", "destination_id", "position", "recorded_at", "status", "amount"),
-        *("captured", "remaining", "currency", "expires_at", "actor", "description", "reference", "metadata"),
-        *("version", "changed"),
+    rows = layout(
+        "holds",
+        "position hold_id:uuid book_id:uuid account_id:uuid destination_id:uuid recorded_at:timestamptz status:text"
+        " amount captured remaining currency:text expires_at:timestamptz actor:text description:text reference:text"
+        " metadata:jsonb version:int4 changed",
     )
     order = "changed"
 
-    def row(self, recorded: Recorded) -> Row | None:
+    def plain(self, entry: Entry, rows: Sequence[Posted]) -> None:
+        """None: no hold ends with it."""
+
+    def row(self, recorded: Recorded) -> bytes | None:
         ended = self._derived.ended
         return self._as_it_stands(*ended) if ended is not None else None
 
     def finish(self) -> None:
         for hold_id, hold in self._derived.holds.items():
             if self._derived.ended is None or hold_id != self._derived.ended[0]:
-                self._expect(self._as_it_stands(hold_id, hold))
+                self._matching.expect((self._as_it_stands(hold_id, hold),))
+                self.tally.checked += 1
         super().finish()
         self.tally.through = self.upto
 
     def stop_before(self, position: int) -> None:
         self.tally.leave(f"the table is as of {self.upto}, and the log can be followed only to {position - 1}")
 
-    def _as_it_stands(self, hold_id: UUID, hold: HoldThen) -> Row:
-        return (
-            *(
-                hold_id,
-                hold.book_id,
-                hold.account_id,
-                hold.destination_id,
-                hold.position,
-                hold.recorded_at,
-                hold.status,
-            ),
-            *(hold.amount, hold.captured, hold.remaining, hold.currency, hold.expires_at, hold.actor),
-            *(hold.description or None, hold.reference or None, hold.metadata or None, hold.version, hold.changed),
+    def _as_it_stands(self, hold_id: UUID, hold: HoldThen) -> bytes:
+        return self.rows.pack(
+            (
+                *(hold.position, hold_id, hold.book_id, hold.account_id, hold.destination_id, hold.recorded_at),
+                *(hold.status, hold.amount, hold.captured, hold.remaining, hold.currency, hold.expires_at, hold.actor),
+                *(hold.description or None, hold.reference or None, hold.metadata or None, hold.version, hold.changed),
+            )
         )
 
 
 class _Entries(_Streamed):
     """`reversed_by`, which a later event sets, is kept apart: there are few."""
 
-    name = "entries"
     code = "entries_differ"
-    columns = (
-        *("entry_id", "book_id", "position", "recorded_at", "reverses", "value_date", "actor", "description"),
-        *("reference", "metadata", "captures", "recipe", "postings"),
+    rows = layout(
+        "entries",
+        "position reversed_by:uuid entry_id:uuid book_id:uuid recorded_at:timestamptz value_date:date"
+        " reverses:uuid captures:uuid recipe:jsonb actor:text description:text reference:text metadata:jsonb"
+        " postings:jsonb",
     )
 
     def __init__(self, stored: Stored, derived: Derived, upto: int, findings: Findings) -> None:
@@ -338,23 +353,43 @@ class _Entries(_Streamed):
         self._reversed: dict[UUID, tuple[int, UUID]] = {}
         self._found: dict[UUID, tuple[int, UUID]] = {}
 
-    def rows(self) -> Iterator[tuple[int, Row]]:
-        for *row, reversed_by in self._stored.read_model(self.name, (*self.columns, "reversed_by"), order="position"):
-            if reversed_by is not None:
-                self._found[row[0]] = (row[2], reversed_by)
-            yield row[2], tuple(row)
+    def found(self) -> Iterator[bytes]:
+        for row in super().found():
+            if row.startswith(NULL, _LINK):
+                yield row
+            else:
+                position, reversed_by, entry_id, *_ = self.rows.unpack(row)
+                self._found[entry_id] = (position, reversed_by)
+                yield row[:_LINK] + NULL + row[_LINK + 20 :]
 
-    def row(self, recorded: Recorded) -> Row | None:
+    def plain(self, entry: Entry, rows: Sequence[Posted]) -> bytes:
+        head = _ENTRY(
+            *(14, 8, entry.position, -1, 16, entry.stream, 16, entry.book, 8, entry.recorded_at),
+            *(day(entry.value_date), -1, -1, -1),
+        )
+        postings = ", ".join(
+            [
+                f'["{posted.totals.hex}", "{leg.side}", {leg.amount}, {_quoted(leg.currency)}]'
+                for posted, leg in zip(rows, entry.postings, strict=True)
+            ]
+        )
+        texts = _field(entry.told.actor.encode()) + text(entry.description) + text(entry.reference)
+        metadata = _field(jsonb(entry.metadata)) if entry.metadata else NULL
+        return head + texts + metadata + _field(b"\x01[%b]" % postings.encode())
+
+    def row(self, recorded: Recorded) -> bytes | None:
         event = recorded.event
         if isinstance(event, EntryReversed):
             self._reversed[recorded.stream_id] = (recorded.position, event.reversed_by)
         if not isinstance(event, EntryPosted):
             return None
         postings = [[line.account_id.hex, line.side, line.amount, line.currency] for line in event.postings]
-        return (
-            *(recorded.stream_id, event.book_id, recorded.position, recorded.recorded_at, event.reverses),
-            *(event.value_date, recorded.metadata.actor, event.description or None, event.reference or None),
-            *(event.metadata or None, event.captures, event.recipe, postings),
+        return self.rows.pack(
+            (
+                *(recorded.position, None, recorded.stream_id, event.book_id, recorded.recorded_at, event.value_date),
+                *(event.reverses, event.captures, event.recipe, recorded.metadata.actor, event.description or None),
+                *(event.reference or None, event.metadata or None, postings),
+            )
         )
 
     def finish(self) -> None:
@@ -370,17 +405,44 @@ class _Entries(_Streamed):
         self.tally.problem(self.code, position, f"entry {ids.show(ids.ENTRY, entry_id)}", expected, found)
 
 
+_LINK: Final = 14
+"""Where `reversed_by` is in the row of an entry."""
+_ENTRY: Final = struct.Struct(">hiqii16si16siq8siii").pack
+
+
+def _field(data: bytes) -> bytes:
+    return INT4(len(data)) + data
+
+
+@lru_cache(1024)
+def _quoted(currency: str) -> str:
+    return jsonb(currency)[1:].decode()
+
+
 class _AuditTrail(_Streamed):
-    name = "audit_trail"
     code = "audit_trail_differs"
-    columns = (
-        *("position", "recorded_at", "stream", "book_id", "scope", "event", "actor", "request_id", "correlation_id"),
-        *("causation_id", "idempotency_key", "command", "refusal", "details"),
+    rows = layout(
+        "audit_trail",
+        "position recorded_at:timestamptz stream:uuid book_id:uuid scope:uuid event:text actor:text request_id:text"
+        " correlation_id:text causation_id:text idempotency_key:text command:text refusal:text details:jsonb",
     )
 
-    def row(self, recorded: Recorded) -> Row | None:
+    def plain(self, entry: Entry, rows: Sequence[Posted]) -> bytes:
+        told = entry.told
+        return (
+            _RECORD(14, 8, entry.position, 8, entry.recorded_at, 16, entry.stream, 16, entry.book, -1)
+            + _POSTED
+            + _field(told.actor.encode())
+            + text(told.request_id)
+            + text(told.correlation_id)
+            + text(told.causation_id)
+            + text(told.idempotency_key)
+            + _NOT_REFUSED
+        )
+
+    def row(self, recorded: Recorded) -> bytes:
         event, meta = recorded.event, recorded.metadata
-        refused: Row = (None, None, None)
+        refused: tuple[Any, ...] = (None, None, None)
         scope: UUID | None = None
         match event:
             case EntryPosted(book_id=book_id) | EntryReversed(book_id=book_id) | AccountOpened(book_id=book_id):
@@ -397,10 +459,12 @@ class _AuditTrail(_Streamed):
                 refused = (event.command, event.code, event.details or None)
             case _:
                 book = self._book_of(recorded.stream_id, recorded.position)
-        return (
-            *(recorded.position, recorded.recorded_at, recorded.stream_id, book, scope, event.name, meta.actor),
-            *(meta.request_id or None, meta.correlation_id or None, meta.causation_id or None),
-            *(meta.idempotency_key or None, *refused),
+        return self.rows.pack(
+            (
+                *(recorded.position, recorded.recorded_at, recorded.stream_id, book, scope, event.name, meta.actor),
+                *(meta.request_id or None, meta.correlation_id or None, meta.causation_id or None),
+                *(meta.idempotency_key or None, *refused),
+            )
         )
 
     def _book_of(self, thing: UUID, position: int) -> UUID | None:
@@ -415,6 +479,11 @@ class _AuditTrail(_Streamed):
             return None
         event = decode(first.name, first.payload)
         return event.book_id if isinstance(event, EntryPosted | HoldPlaced) else None
+
+
+_RECORD: Final = struct.Struct(">hiqiqi16si16si").pack
+_POSTED: Final = text(EntryPosted.name)
+_NOT_REFUSED: Final = 3 * NULL
 
 
 def read_models(stored: Stored, derived: Derived, head: int, findings: Findings) -> Iterable[ReadModel]:
@@ -437,6 +506,6 @@ def read_models(stored: Stored, derived: Derived, head: int, findings: Findings)
             model.tally.leave(f"the projection {projection} never ran here")
         elif reached > head:
             model.tally.problem(
-                "read_model_ahead", reached, model.name, f"nothing past {head}", f"events up to {reached}"
+                "read_model_ahead", reached, model.tally.name, f"nothing past {head}", f"events up to {reached}"
             )
         yield model

@@ -4,9 +4,7 @@ The derivations share no code with the desk and the projectors that they check. 
 incomplete, never as passed.
 """
 
-from collections.abc import Callable, Iterable
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -14,19 +12,24 @@ import msgspec
 from domain import ids
 from domain.audit import Seal
 from domain.errors import EventMalformed, EventTooNew, Unavailable
-from domain.events import EntryPosted, RawEvent, Recorded, recorded
-from domain.posting import PostingRow, Side
+from domain.events import EntryPosted, Recorded, recorded
+from domain.posting import Side
 from replay.chain import Chain
-from replay.derived import Derived
+from replay.derived import POSTINGS, Derived, Posted
+from replay.logged import Entry, Logged, entry, logged
 from replay.matching import Matching
 from replay.read_models import ReadModel, read_models
 from replay.report import NOWHERE, Check, Findings, Report, Tally, contrast
-from replay.stored import Stored
+from replay.rows import INT4
+from replay.stored import VERSIONS, Stored
 
 Progress = Callable[[int, int], None]
 """Told now and then how many events are done, of how many."""
 
 REPORT_EVERY = 5_000
+
+_FIRST = INT4(1)
+_SIDES = {"D": Side.DEBIT.value, "C": Side.CREDIT.value}
 
 CHECKS = (
     "streams",
@@ -93,19 +96,24 @@ class _Verification:
 
     def _check_versions(self) -> None:
         """Every stream's versions are 1, 2, 3, ..."""
+        stream, due = b"", b""
+        broken = b""
         try:
-            for stream, events in groupby(self._stored.versions(), itemgetter(0)):
-                self._streams.checked += 1
-                for due, (_, version) in enumerate(events, 1):
-                    if version != due:
-                        self._bad_stream(stream, due, version)
-                        break
+            for row in self._stored.versions():
+                if row.startswith(stream) and stream:
+                    due = INT4(int.from_bytes(due) + 1)
+                else:
+                    stream, due = row[:-4], _FIRST
+                    self._streams.checked += 1
+                if not row.endswith(due) and stream != broken:
+                    broken = stream
+                    self._bad_stream(int.from_bytes(due), *VERSIONS.unpack(row))
         except Unavailable as error:
             self._streams.leave(str(error))
         else:
             self._streams.through = self._end
 
-    def _bad_stream(self, stream: UUID, due: int, version: int) -> None:
+    def _bad_stream(self, due: int, stream: UUID, version: int) -> None:
         after = [event.position for event in self._stored.stream(stream) if event.version == version]
         position = after[0] if after else None
         self._streams.problem(
@@ -116,14 +124,15 @@ class _Verification:
         """The seals are checked over all events; what derives from them as far as they can be followed."""
         self._finish_reached(0)
         deriving = True
-        for raw in self._stored.events():
-            self._chain.take(raw)
-            if deriving and raw.position <= self._end:
-                deriving = self._chain.broken_at is None and self._derive(raw)
+        for event in map(logged, self._stored.logged()):
+            position = event.position
+            self._chain.take(event)
+            if deriving and position <= self._end:
+                deriving = self._chain.broken_at is None and self._derive(event)
                 if not deriving:
-                    self._stop_deriving(self._chain.broken_at or raw.position)
-            if raw.position % REPORT_EVERY == 0:
-                self._progress(raw.position, self._end)
+                    self._stop_deriving(self._chain.broken_at or position)
+            if position % REPORT_EVERY == 0:
+                self._progress(position, self._end)
         self._chain.finish()
         if deriving and self._chain.broken_at is not None:
             self._stop_deriving(self._chain.broken_at)
@@ -131,35 +140,49 @@ class _Verification:
             self._postings.finish()
         self._progress(self._end, self._end)
 
-    def _derive(self, raw: RawEvent) -> bool:
+    def _derive(self, event: Logged) -> bool:
         """Everything that follows from one event; False if it cannot be understood."""
-        event = self._understood(raw)
-        if event is None:
-            return False
-        rows = self._derived.apply(event)
-        self._postings.take(raw.position, rows)
+        plain = entry(event)
+        rows = self._derived.post(plain) if plain is not None else None
+        if plain is not None and rows is not None:
+            self._hold_against(plain, rows)
+        else:
+            known = self._understood(event)
+            if known is None:
+                return False
+            self._hold_against(known, self._derived.apply(known))
+        if event.position == self._due:
+            self._finish_reached(event.position)
+        return True
+
+    def _hold_against(self, event: Entry | Recorded, rows: Sequence[Posted]) -> None:
+        self._postings.take(event.position, rows)
         for model in self._taking:
             try:
                 model.take(event, rows)
             except Unavailable as error:
                 self._leave(model, error)
-        if raw.position == self._due:
-            self._finish_reached(raw.position)
-        return True
 
-    def _understood(self, raw: RawEvent) -> Recorded | None:
-        events = self._chain.events
+    def _understood(self, event: Logged) -> Recorded | None:
         try:
-            return recorded(raw)
+            return recorded(event.raw())
         except EventTooNew as error:
-            events.leave(f"position {raw.position} was written by a newer Daybook: {error}")
+            self._chain.events.leave(f"position {event.position} was written by a newer Daybook: {error}")
         except EventMalformed as error:
-            unbalanced = _imbalance(raw)
+            unbalanced = _imbalance(event)
             if unbalanced is None:
-                events.problem("event_malformed", raw.position, raw.name, "what its name says", str(error))
+                self._malformed(event, "what its name says", str(error))
             else:
-                events.problem("entry_unbalanced", raw.position, raw.name, "debits and credits equal", unbalanced)
+                self._chain.events.problem(
+                    "entry_unbalanced", event.position, event.name.decode(), "debits and credits equal", unbalanced
+                )
+        except (OverflowError, UnicodeDecodeError) as error:
+            self._malformed(event, "a time and a name", str(error))
         return None
+
+    def _malformed(self, event: Logged, expected: str, found: str) -> None:
+        name = event.name.decode(errors="replace")
+        self._chain.events.problem("event_malformed", event.position, name, expected, found)
 
     def _finish_reached(self, position: int) -> None:
         for model in [model for model in self._live if model.upto == position]:
@@ -196,28 +219,22 @@ class _Verification:
 class _Postings:
     """Every posting row, derived again and compared in all its columns."""
 
-    _COLUMNS = (
-        *("account", "position", "side", "amount", "pending", "value_date", "number", "debits", "credits"),
-        *("pending_debits", "pending_credits"),
-    )
-
     def __init__(self, stored: Stored, findings: Findings) -> None:
         self.tally = Tally("postings", findings)
         self._stopped_at = NOWHERE
-        found = (((row.account_id, row.totals.number), row) for row in stored.postings())
-        self._matching: Matching[tuple[UUID, int], PostingRow] | None = Matching(found, self._differ)
+        self._matching: Matching[tuple[UUID, int], bytes] | None = Matching(stored.postings(), _numbered, self._differ)
 
-    def take(self, position: int, rows: Iterable[PostingRow]) -> None:
+    def take(self, position: int, rows: Sequence[Posted]) -> None:
         """The rows that the event at that position makes."""
         if self._matching is None:
             return
         self.tally.through = position
         try:
-            for row in rows:
-                self._matching.expect((row.account_id, row.totals.number), row)
-                self.tally.checked += 1
+            self._matching.expect([posted.row for posted in rows])
         except Unavailable as error:
             self._leave(error)
+        else:
+            self.tally.checked += len(rows)
 
     def finish(self) -> None:
         """No more events."""
@@ -238,34 +255,35 @@ class _Postings:
         self.tally.leave(str(error))
         self._matching = None
 
-    def _differ(self, key: tuple[UUID, int], expected: PostingRow | None, found: PostingRow | None) -> None:
+    def _differ(self, key: tuple[UUID, int], expected: bytes | None, found: bytes | None) -> None:
         row = expected or found
         assert row is not None
-        if row.position >= self._stopped_at:
+        position = POSTINGS.value(row, "position")
+        if position >= self._stopped_at:
             return
         code = "posting_missing" if found is None else "posting_extra" if expected is None else "posting_differs"
         subject = f"posting {key[1]} of account {ids.show(ids.ACCOUNT, key[0])}"
-        words = contrast(self._COLUMNS, _cells(expected), _cells(found))
-        self.tally.problem(code, row.position, subject, *words)
+        self.tally.problem(code, position, subject, *contrast(POSTINGS.names, *map(_cells, (expected, found))))
 
 
-def _cells(row: PostingRow | None) -> tuple[object, ...] | None:
+def _numbered(row: bytes) -> tuple[UUID, int]:
+    return POSTINGS.value(row, "account"), POSTINGS.value(row, "number")
+
+
+def _cells(row: bytes | None) -> tuple[object, ...] | None:
     if row is None:
         return None
-    totals = row.totals
-    return (
-        *(ids.show(ids.ACCOUNT, row.account_id), row.position, row.side, row.amount, row.pending, row.value_date),
-        *(totals.number, totals.debits, totals.credits, totals.pending_debits, totals.pending_credits),
-    )
+    account_id, side, *rest = POSTINGS.unpack(row)
+    return ids.show(ids.ACCOUNT, account_id), _SIDES.get(side, side), *rest
 
 
-def _imbalance(raw: RawEvent) -> str | None:
+def _imbalance(event: Logged) -> str | None:
     """What an entry that does not decode is out of balance by, if that is what is wrong with it."""
-    if not raw.name.startswith(EntryPosted.name.rpartition(".")[0]):
+    if not event.name.startswith(EntryPosted.name.rpartition(".")[0].encode()):
         return None
     try:
         sides: dict[tuple[str, str], int] = {}
-        for posting in msgspec.json.decode(raw.payload)["postings"]:
+        for posting in msgspec.json.decode(event.payload)["postings"]:
             key = (posting["currency"], posting["side"])
             sides[key] = sides.get(key, 0) + posting["amount"]
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):

@@ -7,6 +7,8 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
+from msgspec.structs import astuple
+
 from adapters.memory.store import MemoryEventStore
 from commands.account import ChangeLimits
 from commands.desk import Outcome
@@ -16,8 +18,13 @@ from domain.audit import Seal
 from domain.errors import Unavailable
 from domain.events import RawEvent
 from domain.ports import EventStore
-from domain.posting import PostingRow
+from replay.derived import POSTINGS
+from replay.logged import EVENTS
+from replay.rows import Layout
+from replay.stored import VERSIONS
 from tests.support import asked, close, entry, freeze, open_account, open_book, reverse, started, transfer, unfreeze
+
+_FIELDS = [{"stream": "stream_id", "command": "command_id"}.get(name, name) for name in EVENTS.names]
 
 BEGAN = datetime(2026, 1, 15, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -30,7 +37,7 @@ class MemoryStored:
         self.all_seals = list(store.seals)
         self.all_postings = list(store.postings)
         self.tracking: dict[str, int] = {}
-        self.unreadable: set[str] = set()
+        self.unreadable = {"entries", "holds", "audit_trail", "days"}
 
     def head(self) -> Seal | None:
         return self.all_seals[-1] if self.all_seals else None
@@ -49,20 +56,29 @@ class MemoryStored:
     def stream(self, stream_id: UUID) -> Sequence[RawEvent]:
         return sorted([e for e in self.all_events if e.stream_id == stream_id], key=lambda event: event.version)
 
-    def versions(self) -> Iterator[tuple[UUID, int]]:
-        self._must_be_readable("versions")
-        return iter(sorted((event.stream_id, event.version) for event in self.all_events))
+    def logged(self) -> Iterator[bytes]:
+        return (EVENTS.pack([getattr(event, field) for field in _FIELDS]) for event in self.events())
 
-    def postings(self) -> Iterator[PostingRow]:
+    def versions(self) -> Iterator[bytes]:
+        self._must_be_readable("versions")
+        return iter(sorted(VERSIONS.pack((event.stream_id, event.version)) for event in self.all_events))
+
+    def postings(self) -> Iterator[bytes]:
         for row in self.all_postings:
             self._must_be_readable("postings")
-            yield row
+            totals = astuple(row.totals)
+            first = (row.account_id, row.side[0].upper(), row.pending, row.value_date, row.position, row.amount)
+            yield POSTINGS.pack((*first, *totals))
 
     def tracked(self) -> Mapping[str, int]:
         return self.tracking
 
-    def read_model(self, table: str, columns: Sequence[str], *, order: str | None = None) -> Iterator[tuple[Any, ...]]:
+    def read_model(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         raise Unavailable(f"no table {table}")
+
+    def read_model_rows(self, rows: Layout, *, order: str | None = None) -> Iterator[bytes]:
+        self._must_be_readable(rows.table)
+        yield from ()
 
     def _must_be_readable(self, what: str) -> None:
         if what in self.unreadable:

@@ -3,31 +3,51 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date, datetime
-from itertools import count
+from itertools import chain, count
 from typing import Any, Final, Self
 from uuid import UUID
 
 import msgspec
 import psycopg
+from msgspec.structs import replace
 from psycopg import Connection, IsolationLevel, sql
 from psycopg.types.json import set_json_loads
 
 from adapters.postgres.datastore import connect, first_line
 from adapters.postgres.recorder import COLUMNS, raw_event
+from adapters.postgres.rows import copied
 from domain.audit import Seal
 from domain.errors import Unavailable
 from domain.events import RawEvent
-from domain.posting import PostingRow, Side, Totals
+from domain.posting import Totals
+from replay.derived import POSTINGS
+from replay.logged import EVENTS
+from replay.rows import Kind, Layout
+from replay.stored import VERSIONS
 
 ROWS_AT_ONCE: Final = 5_000
 """Rows fetched in one round trip; a stream holds no more of them in memory."""
 
-_SIDE: Final[dict[str, Side]] = {"D": Side.DEBIT, "C": Side.CREDIT}
-
-_POSTINGS: Final = """
-SELECT account, position, side, amount, pending, value_date, number, debits, credits, pending_debits, pending_credits
-FROM daybook.postings
+_AS_OF: Final = """
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET TRANSACTION SNAPSHOT '{}';
+SET LOCAL synchronize_seqscans = off;
+SET LOCAL idle_in_transaction_session_timeout = 0;
 """
+
+_OIDS: Final[dict[Kind, tuple[int, ...]]] = {
+    Kind.UUID: (2950,),
+    Kind.INT8: (20,),
+    Kind.INT4: (23,),
+    Kind.TEXT: (25, 1042, 1043),
+    Kind.CHAR: (18,),
+    Kind.BOOL: (16,),
+    Kind.BYTEA: (17,),
+    Kind.DATE: (1082,),
+    Kind.TIME: (1184,),
+    Kind.JSONB: (3802,),
+}
+"""The types whose values a kind stands for: text, char(n) and varchar are sent alike."""
 
 _TOTALS: Final = """
 SELECT id, number, debits, credits, pending_debits, pending_credits
@@ -69,6 +89,7 @@ class PostgresLog:
         self._dsn = dsn
         self._open = ExitStack()
         self._names = count(1)
+        self._exported: str | None = None
         self._connection: Connection[Any]
 
     def __enter__(self) -> Self:
@@ -136,14 +157,17 @@ class PostgresLog:
         )
         return map(raw_event, self._stream(query, (name, needle)))
 
-    def versions(self) -> Iterator[tuple[UUID, int]]:
-        """Every event's stream and version, stream by stream, in order of version."""
-        return self._stream("SELECT stream, version FROM daybook.events ORDER BY stream, version")
+    def logged(self) -> Iterator[bytes]:
+        """Every event in order, as a row of `replay.logged.EVENTS`."""
+        return self._rows(EVENTS, order="position")
 
-    def postings(self) -> Iterator[PostingRow]:
+    def versions(self) -> Iterator[bytes]:
+        """Of every event a row of `replay.stored.VERSIONS`, stream by stream, in order of version."""
+        return self._rows(VERSIONS, order="stream, version")
+
+    def postings(self) -> Iterator[bytes]:
         """Every posting as stored, in the order on disk: the log's, but where room that rollbacks left was filled."""
-        for account, position, side, amount, pending, value_date, *totals in self._stream(_POSTINGS):
-            yield PostingRow(account, position, _SIDE.get(side, side), amount, pending, value_date, Totals(*totals))
+        return self._rows(POSTINGS)
 
     def tracked(self) -> Mapping[str, int]:
         """The position each projection has reached, by its name; none if no projection ever ran."""
@@ -157,14 +181,16 @@ class PostgresLog:
             )
         )
 
-    def read_model(self, table: str, columns: Sequence[str], *, order: str | None = None) -> Iterator[tuple[Any, ...]]:
-        """Rows of a table of the read models; by `order` if one is named."""
+    def read_model(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Rows of a table of the read models, as values, in any order."""
         query = sql.SQL("SELECT {} FROM daybook_read.{}").format(
             sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(table)
         )
-        if order is not None:
-            query = query + sql.SQL(" ORDER BY {}").format(sql.Identifier(order))
         return self._stream(query)
+
+    def read_model_rows(self, rows: Layout, *, order: str | None = None) -> Iterator[bytes]:
+        """Rows of a table of the read models, as bytes; by `order` if one is named."""
+        return self._rows(replace(rows, table=f"daybook_read.{rows.table}"), order=order)
 
     def totals(
         self, account_ids: Sequence[UUID], *, until: int | None = None, before: date | None = None
@@ -176,6 +202,30 @@ class PostgresLog:
         query = _TOTALS if before is None else _TOTALS_BEFORE
         wanted = {"accounts": list(account_ids), "until": until, "before": before}
         return {account: Totals(*totals) for account, *totals in self._all(query, wanted)}
+
+    def _rows(self, rows: Layout, *, order: str | None = None) -> Iterator[bytes]:
+        """A table's rows as bytes, over a connection of their own, which sends them while others are looked at."""
+        query = f"SELECT {', '.join(rows.names)} FROM {rows.table}" + (f" ORDER BY {order}" if order else "")
+        return chain.from_iterable(self._copied(rows, query))
+
+    def _copied(self, rows: Layout, query: str) -> Iterator[list[bytes]]:
+        try:
+            with connect(self._dsn, long=True) as connection:
+                connection.execute(_AS_OF.format(self._snapshot()).encode())
+                kinds = connection.execute(f"{query} LIMIT 0".encode()).description or ()
+                if any(
+                    column.type_code not in _OIDS[kind] for column, (_, kind) in zip(kinds, rows.columns, strict=True)
+                ):
+                    raise Unavailable(f"{rows.table} has columns of other types than this Daybook knows")
+                yield from copied(connection, query)
+        except psycopg.Error as error:
+            raise _unavailable(error) from error
+
+    def _snapshot(self) -> str:
+        """The name by which other connections see what this one does."""
+        if self._exported is None:
+            [(self._exported,)] = self._all("SELECT pg_export_snapshot()")
+        return self._exported
 
     def _all(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         try:

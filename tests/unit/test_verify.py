@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from operator import itemgetter
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,6 +16,8 @@ from replay.matching import AT_ONCE, Matching
 from replay.report import KEPT, Check, Findings, Report
 from replay.verify import verify
 from tests.stored import MemoryStored, ticking, write_everything
+
+Row = tuple[int, str]
 
 LOG = ("streams", "seals", "events", "postings")
 
@@ -370,15 +373,20 @@ def test_matching_in_any_order() -> None:
     """
     Rows meet whatever the order; what has no counterpart is told in the end.
     """
-    told: list[tuple[int, str | None, str | None]] = []
+    told: list[tuple[int, Row | None, Row | None]] = []
     rows = [(5, "e"), (1, "a"), (4, "d"), (2, "B"), (7, "g"), (1, "a")]
-    matching: Matching[int, str] = Matching(iter(rows), lambda *what: told.append(what))
+    matching: Matching[int, Row] = Matching(iter(rows), itemgetter(0), lambda *what: told.append(what))
 
-    for key, row in [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")]:
-        matching.expect(key, row)
+    for row in [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")]:
+        matching.expect([row])
     matching.finish()
 
-    assert sorted(told, key=str) == [(1, None, "a"), (2, "b", "B"), (3, "c", None), (7, None, "g")]
+    assert sorted(told, key=str) == [
+        (1, None, (1, "a")),
+        (2, (2, "b"), (2, "B")),
+        (3, (3, "c"), None),
+        (7, None, (7, "g")),
+    ]
     assert matching.matched == 3
 
 
@@ -388,16 +396,16 @@ def test_matching_many(wrong: int | None, moved: bool) -> None:
     """
     Many rows in one order are compared at once, and still one by one where any differs or is out of its place.
     """
-    told: list[tuple[int, str | None, str | None]] = []
+    told: list[tuple[int, Row | None, Row | None]] = []
     rows = [(number, "x" if number == wrong else str(number)) for number in range(3 * AT_ONCE + 7)]
     found = [rows[AT_ONCE + 5], *rows[: AT_ONCE + 5], *rows[AT_ONCE + 6 :]] if moved else rows
-    matching: Matching[int, str] = Matching(iter(found), lambda *what: told.append(what))
+    matching: Matching[int, Row] = Matching(iter(found), itemgetter(0), lambda *what: told.append(what))
 
     for number, _ in rows:
-        matching.expect(number, str(number))
+        matching.expect([(number, str(number))])
     matching.finish()
 
-    assert told == ([(wrong, str(wrong), "x")] if wrong is not None else [])
+    assert told == ([(wrong, (wrong, str(wrong)), (wrong, "x"))] if wrong is not None else [])
     assert matching.matched == len(rows) - len(told)
 
 
