@@ -7,9 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from adapters.postgres.projecting import catch_up
 from domain import ids
 from domain.account import Type
-from domain.errors import HoldNotFound
+from domain.errors import EntryNotFound, HoldNotFound
 from tests.contract.test_reads import World, acc, je, serving, walk
 from tests.reading import Scribe
 
@@ -213,6 +214,23 @@ def test_an_entry_names_what_it_captures(till: Till) -> None:
     found = till.world.get(f"/v1/journal-entries/{je(entry)}")
 
     assert (found["captures"], found["recipe"]) == (shown(hold), {"n": 1})
+
+
+def test_only_an_entry_is_one(till: Till) -> None:
+    """
+    The id of something else that is in the log is not found as an entry, nor a place in the journal.
+    """
+    scribe, path = till.world.scribe, "/v1/journal-entries"
+    hold = scribe.hold(till.cash, till.goods, 30)
+    scribe.transfer(till.cash, till.goods, 1)
+    catch_up(till.world.dsn)
+
+    for cursor in ({"starting_after": je(hold)}, {"ending_before": je(hold)}):
+        for way in ({}, {"account": acc(till.cash)}, {"value_date_from": "2000-01-01"}):
+            with pytest.raises(EntryNotFound):
+                till.world.raw(path, **cursor, **way)
+    with pytest.raises(EntryNotFound):
+        till.world.raw(f"{path}/{je(hold)}")
 
 
 def test_the_limits_in_force(till: Till) -> None:
