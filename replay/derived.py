@@ -35,7 +35,7 @@ from domain.posting import Posting
 from replay.holds import Holds, HoldThen
 from replay.logged import Entry, understood_id
 from replay.report import Tally
-from replay.rows import INT2, INT4, Layout, day, layout
+from replay.rows import INT2, INT4, Layout, day, jsonb, layout
 
 
 class BookThen(Struct):
@@ -85,6 +85,8 @@ class TotalsThen(Struct):
     hex: str
     account: AccountThen | None = None
     book: bytes = b""
+    currency: str = ""
+    """As JSON."""
     number: int = 0
     debits: int = 0
     credits: int = 0
@@ -247,9 +249,9 @@ class Derived:
         totals.position = position
         try:
             row = _ROW(
-                *(totals.packed, kind, on, 8, position, 8, amount, 8, number),
-                *(8, totals.debits, 8, totals.credits, 8, totals.pending_debits, 8, totals.pending_credits),
-            )
+                totals.packed, kind, on, 8, position, 8, amount, 8, number,
+                8, totals.debits, 8, totals.credits, 8, totals.pending_debits, 8, totals.pending_credits,
+            )  # fmt: skip
         except struct.error:  # Larger than any number that is stored.
             row = _large(totals, kind, on, amount)
         return Posted(totals, row, on, debit, credit, number)
@@ -288,7 +290,7 @@ class Derived:
             position=recorded.position,
         )
         totals = self._meet(recorded.stream_id)
-        totals.account, totals.book = account, event.book_id.bytes
+        totals.account, totals.book, totals.currency = account, event.book_id.bytes, jsonb(event.currency)[1:].decode()
         self._note_limits(recorded, event, None)
 
     def _change_limits(self, recorded: Recorded, event: AccountLimitsChanged) -> None:

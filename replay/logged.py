@@ -82,7 +82,7 @@ class Leg(Struct, gc=False, forbid_unknown_fields=True):
     currency: str
 
 
-class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
+class _Entry(Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     book_id: str
     value_date: date
     postings: Annotated[list[Leg], Meta(min_length=1)]
@@ -91,7 +91,7 @@ class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
     metadata: dict[str, str] = {}
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """A balanced entry that neither reverses nor captures and was no recipe: most are such. `book` is an id's bytes."""
 
     position: int
@@ -152,6 +152,10 @@ def _id(text: str) -> bytes:
 
 
 def _balanced(postings: list[Leg]) -> bool:
+    if len(postings) == 2:
+        one, other = postings
+        if one.amount == other.amount and one.side != other.side and one.currency == other.currency:
+            return True
     sums: dict[str, int] = {}
     for posting in postings:
         amount = posting.amount if posting.side == "debit" else -posting.amount

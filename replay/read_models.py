@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -28,7 +27,7 @@ from replay.holds import HoldThen
 from replay.logged import Entry
 from replay.matching import Matching
 from replay.report import NOWHERE, Findings, Tally, contrast
-from replay.rows import INT4, NULL, Layout, day, jsonb, layout, text
+from replay.rows import INT4, NULL, Layout, jsonb, layout, text
 from replay.stored import Stored
 
 Row = tuple[Any, ...]
@@ -47,6 +46,10 @@ _BLOCK: Final = struct.Struct(">hi16sii")
 _SUMS: Final = struct.Struct(">iqiq").pack
 
 
+Events = Sequence[tuple[Entry | Recorded, Sequence[Posted]]]
+"""In order, each with the postings it makes."""
+
+
 class ReadModel(Protocol):
     """One read model under check: the events through `upto` are applied, then it is finished."""
 
@@ -55,8 +58,8 @@ class ReadModel(Protocol):
     takes: bool
     """Whether it wants the events at all; to one that does not, what counts is the state in the end."""
 
-    def take(self, event: Entry | Recorded, rows: Sequence[Posted]) -> None:
-        """One more event, not past `upto`, and the postings it makes."""
+    def take(self, events: Events) -> None:
+        """More events, none past `upto`, and the postings they make."""
 
     def finish(self) -> None:
         """All events through `upto` were taken."""
@@ -79,7 +82,7 @@ class _Table:
         self._stored = stored
         self._derived = derived
 
-    def take(self, event: Entry | Recorded, rows: Sequence[Posted]) -> None:
+    def take(self, events: Events) -> None:
         """Nothing."""
 
     def finish(self) -> None:
@@ -202,23 +205,28 @@ class _Days(_Table):
         self._full: dict[bytes, tuple[int, int, int]] = {}
         """Of each block the rows, their fingerprint and the position of its last posting."""
 
-    def take(self, event: Entry | Recorded, rows: Sequence[Posted]) -> None:
-        for posted in rows:
-            account = posted.totals.packed
-            days = self._open.get(account)
-            if days is None:
-                days = self._open[account] = {}
-            sums = days.get(posted.day)
-            if sums is None:
-                days[posted.day] = [posted.debit, posted.credit]
-            else:
-                sums[0] += posted.debit
-                sums[1] += posted.credit
-            if not posted.number % DAYS_BLOCK:
-                block = _BLOCK.pack(5, 16, posted.totals.account_id.bytes, 4, posted.number // DAYS_BLOCK - 1)
-                fingerprint = sum([hash(block + on + _SUMS(8, sums[0], 8, sums[1])) for on, sums in days.items()])
-                self._full[block] = (len(days), fingerprint, event.position)
-                del self._open[account]
+    def take(self, events: Events) -> None:
+        opened = self._open
+        for event, postings in events:
+            for posted in postings:
+                account, day = posted.totals.packed, posted.day
+                days = opened.get(account)
+                if days is None:
+                    days = opened[account] = {}
+                sums = days.get(day)
+                if sums is None:
+                    days[day] = [posted.debit, posted.credit]
+                else:
+                    sums[0] += posted.debit
+                    sums[1] += posted.credit
+                if not posted.number % DAYS_BLOCK:
+                    self._fill(posted, days, event.position)
+
+    def _fill(self, last: Posted, days: dict[bytes, list[int]], position: int) -> None:
+        del self._open[last.totals.packed]
+        block = _BLOCK.pack(5, 16, last.totals.account_id.bytes, 4, last.number // DAYS_BLOCK - 1)
+        rows = [block + day + _SUMS(8, debits, 8, credits) for day, (debits, credits) in days.items()]
+        self._full[block] = (len(rows), sum(map(hash, rows)), position)
 
     def finish(self) -> None:
         found: dict[bytes, tuple[int, int]] = {}
@@ -261,12 +269,14 @@ class _Streamed:
     def found(self) -> Iterator[bytes]:
         return self._stored.read_model_rows(self.rows, order=self.order)
 
-    def take(self, event: Entry | Recorded, rows: Sequence[Posted]) -> None:
-        row = self.plain(event, rows) if isinstance(event, Entry) else self.row(event)
-        if row is not None:
-            self._matching.expect((row,))
-            self.tally.checked += 1
-        self.tally.through = event.position
+    def take(self, events: Events) -> None:
+        made = [
+            self.plain(event, postings) if isinstance(event, Entry) else self.row(event) for event, postings in events
+        ]
+        rows = [row for row in made if row is not None]
+        self._matching.expect(rows)
+        self.tally.checked += len(rows)
+        self.tally.through = events[-1][0].position
 
     def finish(self) -> None:
         self._matching.finish()
@@ -363,14 +373,14 @@ class _Entries(_Streamed):
                 yield row[:_LINK] + NULL + row[_LINK + 20 :]
 
     def plain(self, entry: Entry, rows: Sequence[Posted]) -> bytes:
-        head = _ENTRY(
-            *(14, 8, entry.position, -1, 16, entry.stream, 16, entry.book, 8, entry.recorded_at),
-            *(day(entry.value_date), -1, -1, -1),
-        )
+        on = rows[0].day
+        head = _ENTRY(14, 8, entry.position, -1, 16, entry.stream, 16, entry.book, 8, entry.recorded_at, on, -1, -1, -1)
         postings = ", ".join(
             [
-                f'["{posted.totals.hex}", "{leg.side}", {leg.amount}, {_quoted(leg.currency)}]'
-                for posted, leg in zip(rows, entry.postings, strict=True)
+                f'["{posted.totals.hex}", "debit", {posted.debit}, {posted.totals.currency}]'
+                if posted.debit
+                else f'["{posted.totals.hex}", "credit", {posted.credit}, {posted.totals.currency}]'
+                for posted in rows
             ]
         )
         texts = _field(entry.told.actor.encode()) + text(entry.description) + text(entry.reference)
@@ -414,11 +424,6 @@ def _field(data: bytes) -> bytes:
     return INT4(len(data)) + data
 
 
-@lru_cache(1024)
-def _quoted(currency: str) -> str:
-    return jsonb(currency)[1:].decode()
-
-
 class _AuditTrail(_Streamed):
     code = "audit_trail_differs"
     rows = layout(
@@ -429,16 +434,10 @@ class _AuditTrail(_Streamed):
 
     def plain(self, entry: Entry, rows: Sequence[Posted]) -> bytes:
         told = entry.told
-        return (
-            _RECORD(14, 8, entry.position, 8, entry.recorded_at, 16, entry.stream, 16, entry.book, -1)
-            + _POSTED
-            + _field(told.actor.encode())
-            + text(told.request_id)
-            + text(told.correlation_id)
-            + text(told.causation_id)
-            + text(told.idempotency_key)
-            + _NOT_REFUSED
-        )
+        place = _RECORD(14, 8, entry.position, 8, entry.recorded_at, 16, entry.stream, 16, entry.book, -1)
+        by = _POSTED + _field(told.actor.encode()) + text(told.request_id)
+        causes = text(told.correlation_id) + text(told.causation_id)
+        return place + by + causes + text(told.idempotency_key) + _NOT_REFUSED
 
     def row(self, recorded: Recorded) -> bytes:
         event, meta = recorded.event, recorded.metadata

@@ -17,8 +17,8 @@ from domain.posting import Side
 from replay.chain import Chain
 from replay.derived import POSTINGS, Derived, Posted
 from replay.logged import Entry, Logged, entry, logged
-from replay.matching import Matching
-from replay.read_models import ReadModel, read_models
+from replay.matching import AT_ONCE, Matching
+from replay.read_models import Events, ReadModel, read_models
 from replay.report import NOWHERE, Check, Findings, Report, Tally, contrast
 from replay.rows import INT4
 from replay.stored import VERSIONS, Stored
@@ -72,6 +72,8 @@ class _Verification:
         self._streams = Tally("streams", self._findings)
         self._chain = Chain(stored.seals(), self._findings)
         self._derived = Derived(self._chain.events)
+        self._block: list[tuple[Entry | Recorded, Sequence[Posted]]] = []
+        """Entries and their postings, to be held together against what is stored."""
         self._postings = _Postings(stored, self._findings)
         self._models = list(read_models(stored, self._derived, self._end, self._findings))
         self._live = [model for model in self._models if not model.tally.incomplete]
@@ -137,6 +139,7 @@ class _Verification:
         if deriving and self._chain.broken_at is not None:
             self._stop_deriving(self._chain.broken_at)
         elif deriving:
+            self._settle()
             self._postings.finish()
         self._progress(self._end, self._end)
 
@@ -145,21 +148,30 @@ class _Verification:
         plain = entry(event)
         rows = self._derived.post(plain) if plain is not None else None
         if plain is not None and rows is not None:
-            self._hold_against(plain, rows)
+            self._block.append((plain, rows))
+            if len(self._block) == AT_ONCE:
+                self._settle()
         else:
             known = self._understood(event)
             if known is None:
                 return False
-            self._hold_against(known, self._derived.apply(known))
+            self._settle()
+            self._hold_against([(known, self._derived.apply(known))])
         if event.position == self._due:
             self._finish_reached(event.position)
         return True
 
-    def _hold_against(self, event: Entry | Recorded, rows: Sequence[Posted]) -> None:
-        self._postings.take(event.position, rows)
+    def _settle(self) -> None:
+        """Hold what is derived and not looked at yet against what is stored."""
+        if self._block:
+            self._hold_against(self._block)
+            self._block = []
+
+    def _hold_against(self, events: Events) -> None:
+        self._postings.take(events)
         for model in self._taking:
             try:
-                model.take(event, rows)
+                model.take(events)
             except Unavailable as error:
                 self._leave(model, error)
 
@@ -185,6 +197,7 @@ class _Verification:
         self._chain.events.problem("event_malformed", event.position, name, expected, found)
 
     def _finish_reached(self, position: int) -> None:
+        self._settle()
         for model in [model for model in self._live if model.upto == position]:
             self._attempt(model, model.finish)
             if model in self._live:
@@ -192,6 +205,7 @@ class _Verification:
         self._look_again()
 
     def _stop_deriving(self, position: int) -> None:
+        self._settle()
         self._postings.stop_before(position)
         for model in tuple(self._live):
             self._attempt(model, lambda: model.stop_before(position))  # noqa: B023 - called at once.
@@ -224,13 +238,14 @@ class _Postings:
         self._stopped_at = NOWHERE
         self._matching: Matching[tuple[UUID, int], bytes] | None = Matching(stored.postings(), _numbered, self._differ)
 
-    def take(self, position: int, rows: Sequence[Posted]) -> None:
-        """The rows that the event at that position makes."""
+    def take(self, events: Events) -> None:
+        """Events in their order, with the postings they make."""
         if self._matching is None:
             return
-        self.tally.through = position
+        self.tally.through = events[-1][0].position
+        rows = [posted.row for _, postings in events for posted in postings]
         try:
-            self._matching.expect([posted.row for posted in rows])
+            self._matching.expect(rows)
         except Unavailable as error:
             self._leave(error)
         else:
