@@ -478,6 +478,26 @@ def test_a_column_gone(projected: str) -> None:
     assert {check.name for check in report.checks if check.incomplete} == {"accounts"}
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "check"),
+    [
+        ("daybook_read.days", "debits", "days"),
+        ("daybook_read.audit_trail", "position", "audit_trail"),
+        ("daybook.postings", "number", "postings"),
+    ],
+)
+def test_a_column_of_another_type(projected: str, table: str, column: str, check: str) -> None:
+    """
+    Nor one whose values are of another type: its bytes mean something else.
+    """
+    tamper(projected, f"ALTER TABLE {table} ALTER COLUMN {column} TYPE integer")
+
+    report = checked(projected)
+
+    assert {made.name for made in report.checks if made.incomplete} == {check}
+    assert (report.findings, report.exit_code) == ((), 2)
+
+
 def test_another_version_of_a_projection(projected: str) -> None:
     """
     Tables that a projection of another version keeps are not this one's to judge.

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.audit import GENESIS, Seal, seal_hash
-from domain.events import RawEvent
+from domain.events import EntryPosted, RawEvent, decode, encode
 from domain.posting import Side
 from replay.matching import AT_ONCE, Matching
 from replay.report import KEPT, Check, Findings, Report
@@ -246,6 +246,73 @@ def test_a_newer_daybook(stored: MemoryStored) -> None:
     assert (report.verdict, report.findings) == ("incomplete", ())
     assert "newer Daybook" in next(check.incomplete for check in report.checks if check.name == "events")
     assert "only to 10" in next(check.incomplete for check in report.checks if check.name == "postings")
+
+
+FORMS: dict[str, Callable[[UUID], str]] = {
+    "dashes": str,
+    "hex": lambda name: name.hex,
+    "capitals": lambda name: str(name).upper(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_ids_in_any_form(stored: MemoryStored, form: str) -> None:
+    """
+    Entries are understood whichever way the ids of their accounts and book are written.
+    """
+    entries = [at for at, event in enumerate(stored.all_events) if event.name == EntryPosted.name]
+    for at in entries:
+        event = decode(stored.all_events[at].name, stored.all_events[at].payload)
+        assert isinstance(event, EntryPosted)
+        payload = encode(event)
+        for name in {event.book_id, *(posting.account_id for posting in event.postings)}:
+            for written in (str(name), name.hex):
+                payload = payload.replace(written.encode(), FORMS[form](name).encode())
+        stored.all_events[at] = replace(stored.all_events[at], payload=payload)
+    reseal(stored)
+
+    report = verify(stored)
+
+    assert len(entries) == 6
+    assert (report.findings, [check.incomplete for check in of_the_log(report)]) == ((), 4 * [""])
+
+
+WRONG_ENTRIES: dict[str, tuple[bytes, bytes, str]] = {
+    "an amount that no column has room for": (b'"amount":500', b'"amount":9223372036854775808', "posting_differs"),
+    "an amount of nothing": (b'"amount":500', b'"amount":0', "event_malformed"),
+    "an amount below zero": (b'"amount":500', b'"amount":-500', "event_malformed"),
+    "a side that is none": (b'"side":"debit"', b'"side":"Debit"', "entry_unbalanced"),
+    "a day that is none": (b'"value_date":"2025-12-31"', b'"value_date":"2025-12-32"', "event_malformed"),
+    "another currency": (b'"currency":"EUR"', b'"currency":"USD"', "event_contradicts"),
+    "an account that is none": (b'"account_id":"', b'"account_id":"x', "event_malformed"),
+}
+
+
+@pytest.mark.parametrize("how", WRONG_ENTRIES)
+def test_an_entry_that_cannot_be(stored: MemoryStored, how: str) -> None:
+    """
+    What no desk would have written is found, whoever sealed it.
+    """
+    old, new, code = WRONG_ENTRIES[how]
+    assert old in stored.all_events[10].payload
+    stored.all_events[10] = replace(stored.all_events[10], payload=stored.all_events[10].payload.replace(old, new))
+    reseal(stored)
+
+    assert (code, 11) in found(verify(stored))
+
+
+@pytest.mark.parametrize("part", ["payload", "metadata"])
+def test_a_field_of_a_newer_daybook(stored: MemoryStored, part: str) -> None:
+    """
+    A field that is not known here is never read over.
+    """
+    change_event(**{part: b'{"new":1,' + getattr(stored.all_events[10], part)[1:]})(stored)
+    reseal(stored)
+
+    report = verify(stored)
+
+    assert (report.verdict, report.findings) == ("incomplete", ())
+    assert "newer Daybook" in next(check.incomplete for check in report.checks if check.name == "events")
 
 
 def test_an_event_that_cannot_follow(stored: MemoryStored) -> None:
