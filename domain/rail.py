@@ -1,7 +1,7 @@
 """A rail: what is asked of it, what it may answer, and what each of its answers means for the payment.
 
 Every instruction bears a request id of its own, under which a rail does one thing at most, however often it is asked,
-and can be asked what became of it. An answer that did not come says nothing: the outcome is unknown until it is asked for.
+and can be asked what became of it. An answer that did not come says nothing: the outcome is unknown until it is known.
 """
 
 from datetime import datetime
@@ -131,7 +131,7 @@ class Approved(Struct, frozen=True, kw_only=True, tag="approved", tag_field="ans
 
 
 class Declined(Struct, frozen=True, kw_only=True, tag="declined", tag_field="answer"):
-    """Not done, and it never will be under this request id. `code`: the rail's own; `reason`: ours, the same on all rails."""
+    """Not done, and never will be under this request id. `code`: the rail's own; `reason`: ours, of all rails."""
 
     code: str
     reason: str
