@@ -284,6 +284,7 @@ WRONG_ENTRIES: dict[str, tuple[bytes, bytes, str]] = {
     "a side that is none": (b'"side":"debit"', b'"side":"Debit"', "entry_unbalanced"),
     "a day that is none": (b'"value_date":"2025-12-31"', b'"value_date":"2025-12-32"', "event_malformed"),
     "another currency": (b'"currency":"EUR"', b'"currency":"USD"', "event_contradicts"),
+    "another book": (b'"book_id":"e', b'"book_id":"f', "event_contradicts"),
     "an account that is none": (b'"account_id":"', b'"account_id":"x', "event_malformed"),
 }
 
@@ -301,12 +302,13 @@ def test_an_entry_that_cannot_be(stored: MemoryStored, how: str) -> None:
     assert (code, 11) in found(verify(stored))
 
 
-@pytest.mark.parametrize("part", ["payload", "metadata"])
-def test_a_field_of_a_newer_daybook(stored: MemoryStored, part: str) -> None:
+@pytest.mark.parametrize(("part", "place"), [("payload", b"{"), ("payload", b"[{"), ("metadata", b"{")])
+def test_a_field_of_a_newer_daybook(stored: MemoryStored, part: str, place: bytes) -> None:
     """
     A field that is not known here is never read over.
     """
-    change_event(**{part: b'{"new":1,' + getattr(stored.all_events[10], part)[1:]})(stored)
+    changed = getattr(stored.all_events[10], part).replace(place, place + b'"new":1,', 1)
+    change_event(**{part: changed})(stored)
     reseal(stored)
 
     report = verify(stored)

@@ -144,6 +144,17 @@ def test_an_entry_that_no_capture_promised(stored: MemoryStored) -> None:
     assert ("event_contradicts", deposit) in found(verify(stored))
 
 
+def test_a_promise_that_is_not_kept(stored: MemoryStored) -> None:
+    """
+    Right after a capture there is its entry, which says so, and no other.
+    """
+    entry = position_of(stored, "hold.captured") + 1
+
+    rewrite(stored, entry, captures=None)
+
+    assert ("event_contradicts", entry) in found(verify(stored))
+
+
 def test_an_entry_of_another_amount(stored: MemoryStored) -> None:
     """
     The entry that a capture became is of the amount that was captured.
