@@ -97,6 +97,8 @@ class PostgresLog:
             self._connection = opening.enter_context(connect(self._dsn, long=True))
             # Whole tables are read, so a plan that is quick with the first rows only is the wrong one.
             self._connection.execute("SET cursor_tuple_fraction = 1; SET synchronize_seqscans = off")
+            # It idles while other connections send what it sees: for minutes, of a large log.
+            self._connection.execute("SET idle_in_transaction_session_timeout = 0")
             self._connection.isolation_level = IsolationLevel.REPEATABLE_READ
             self._connection.read_only = True
             set_json_loads(msgspec.json.decode, self._connection)
