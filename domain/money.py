@@ -13,6 +13,9 @@ from msgspec import Struct
 MINOR_DIGITS: Final[dict[str, int]] = {c.code: c.exponent for c in Currency if c.exponent is not None}
 """Digits after the decimal point by currency: 0 (JPY), 2 (EUR), 3 (KWD), 4 (CLF). Codes without any are no money."""
 
+NUMERIC: Final[dict[str, str]] = {c.code: f"{c.number:03}" for c in Currency if c.exponent is not None}
+"""The three digits card networks know a currency by: `840` for USD. Source: ISO 4217 table A.1, numeric code."""
+
 AMOUNT_MAX: Final = 2**53 - 1
 """Largest amount of one posting, in minor units: what every JSON reader keeps exact (RFC 8259, section 6)."""
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from domain.money import AMOUNT_MAX, MINOR_DIGITS, TOTAL_MAX, Money, minor_digits, to_decimal, to_minor
+from domain.money import AMOUNT_MAX, MINOR_DIGITS, NUMERIC, TOTAL_MAX, Money, minor_digits, to_decimal, to_minor
 
 ISO_4217 = Path(__file__).parents[3] / "shared" / "data" / "vectors" / "iso4217" / "codes-all.csv"
 
@@ -140,6 +140,21 @@ def test_every_currency_is_as_iso_lists_it() -> None:
 
     assert len(current) > 150
     assert current == MINOR_DIGITS
+
+
+def test_every_numeric_code_is_as_iso_lists_it() -> None:
+    """
+    The three digits of every currency are the published ones, and no two currencies share them.
+    """
+    if not ISO_4217.exists():
+        pytest.skip("the published ISO 4217 list is not beside this checkout")
+    with ISO_4217.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["AlphabeticCode"] in MINOR_DIGITS and row["NumericCode"]]
+
+    published = {row["AlphabeticCode"]: row["NumericCode"].zfill(3) for row in rows if not row["WithdrawalDate"]}
+
+    assert published == NUMERIC
+    assert len({*NUMERIC.values()}) == len(NUMERIC)
 
 
 def test_every_currency_is_as_the_archived_table_lists_it() -> None:
