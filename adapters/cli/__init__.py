@@ -18,6 +18,7 @@ from adapters.cli import (
     importing,
     projecting,
     serving,
+    simulating,
     verifying,
 )
 from adapters.cli.failing import FAILED, Failed, Terminated
@@ -72,6 +73,7 @@ app.command()(backing_up.backup)
 app.command()(backing_up.restore)
 app.command()(verifying.verify)
 app.command()(configuring.config)
+app.command()(simulating.simulate)
 
 
 def main() -> NoReturn:

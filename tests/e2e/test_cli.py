@@ -29,7 +29,7 @@ from tests.serving import TOP, Caller, head, until
 
 COMMANDS = [
     *("accounts", "backup", "balance", "config", "demo", "diff", "digest", "entry", "export", "import", "migrate"),
-    *("project", "replay", "restore", "serve", "verify"),
+    *("project", "replay", "restore", "serve", "simulate", "verify"),
 ]
 
 ACCOUNTS = """code,type,currency,opened,overdraft_limit

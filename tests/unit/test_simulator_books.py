@@ -15,7 +15,8 @@ from adapters.rails.simulator.books import AlreadyDone, Books, BooksDamaged, Boo
 from adapters.rails.simulator.clock import Clock
 from adapters.rails.simulator.faults import Faults, Next, Plan, Switches
 from adapters.rails.simulator.reply import Reply, carried_out
-from tests.serving import TOP
+
+TOP = Path(__file__).parents[2]
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

@@ -28,6 +28,8 @@ class RailSimulator:
     """One rail. Everything runs on one thread; nothing in it waits."""
 
     rail: ClassVar[str]
+    framed: ClassVar[bool] = False
+    """Spoken over TCP, each message after its length in two bytes, and not over HTTP."""
 
     def __init__(self, books: Books, faults: Faults, clock: Clock) -> None:
         self.books = books
