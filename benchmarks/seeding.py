@@ -178,7 +178,7 @@ class Seeder:
         for position, (stream, event) in enumerate(batch, self._position + 1):
             key = stream.hex[:22]
             hashed = urlsafe_b64encode(sha256(stream.bytes).digest())[:43].decode()
-            said = Metadata(actor="benchmark", request_id=f"req_{key}", idempotency_key=key, request_hash=hashed)
+            said = Metadata(actor="benchmark", request_id=f"req_{key[:19]}", idempotency_key=key, request_hash=hashed)
             raws.append(RawEvent(position, stream, 1, event.name, now, encode(said), encode(event)))
         self._position += len(batch)
         return raws

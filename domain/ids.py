@@ -11,13 +11,21 @@ ACCOUNT: Final = "acc"
 BOOK: Final = "book"
 ENTRY: Final = "je"
 HOLD: Final = "hold"
+PAYMENT: Final = "pay"
 
-PREFIX_OF_FIELD: Final = {"account_id": ACCOUNT, "book_id": BOOK, "entry_id": ENTRY, "hold_id": HOLD}
+PREFIX_OF_FIELD: Final = {
+    "account_id": ACCOUNT,
+    "book_id": BOOK,
+    "entry_id": ENTRY,
+    "hold_id": HOLD,
+    "payment_id": PAYMENT,
+}
 """Which kind of thing a field of that name holds: how a bare UUID in an event or a refusal is shown."""
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUE: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
 _PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
+_BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DAYBOOK: Final = UUID("0199b0cc-9f2e-7f6e-a5a4-6b1d1c5f2a10")
 
 
@@ -26,6 +34,11 @@ def show(prefix: str, uuid: UUID) -> str:
     """The TypeID of a UUID."""
     bits = uuid.int
     return f"{prefix}_" + "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, -1, -10)])
+
+
+def base32(bits: int, digits: int) -> str:
+    """So many digits of a number in the alphabet of TypeIDs, which sorts as the numbers do."""
+    return "".join([_ALPHABET[bits >> shift & 31] for shift in range(5 * digits - 5, -1, -5)])
 
 
 def parse(prefix: str, text: str) -> UUID:
@@ -64,3 +77,12 @@ def command_id(scope: UUID, kind: str, key: str) -> UUID:
     A command that creates a journal entry gives the entry this id.
     """
     return uuid5(scope, f"{kind}:{key}")
+
+
+def request_id(uuid: UUID) -> str:
+    """What a rail is to know a request by: 128 bits as 22 letters and digits, which every rail's format can carry."""
+    bits, digits = uuid.int, []
+    for _ in range(22):
+        bits, digit = divmod(bits, 62)
+        digits.append(_BASE62[digit])
+    return "".join(reversed(digits))

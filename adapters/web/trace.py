@@ -6,7 +6,6 @@ Source: W3C Trace Context level 1, sections 3.2 and 4.3.
 import re
 import secrets
 from typing import Final
-from uuid import UUID
 
 from msgspec import Struct
 from uuid_utils import uuid7
@@ -30,10 +29,15 @@ class Trace(Struct, frozen=True):
 
 
 def request_id(given: str | None) -> str:
-    """The caller's own, if it is a short plain word, else a new one."""
+    """The caller's own, if it is a short plain word, else a new one.
+
+    That is 19 letters and digits: its millisecond, so that ids sort by time, and 47 bits of chance. It is stored with
+    every event, where a whole UUID would be 7 bytes more.
+    """
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given
-    return ids.show(REQUEST, UUID(int=uuid7().int))
+    uuid = uuid7().int
+    return f"{REQUEST}_{ids.base32(uuid >> 80 << 47 | uuid & (1 << 47) - 1, 19)}"
 
 
 def trace(traceparent: str | None) -> Trace | None:
