@@ -19,10 +19,8 @@ class Vault(Protocol):
         """12 to 19 digits; None where the token is not known."""
 
 
-class TestCard(Struct, frozen=True):
+class SampleCard(Struct, frozen=True):
     """`answer`: the code the simulated issuer gives to whatever the card pays for."""
-
-    __test__ = False  # Not one of pytest's.
 
     token: str
     brand: str
@@ -30,41 +28,39 @@ class TestCard(Struct, frozen=True):
     answer: str = "00"
 
 
-TEST_CARDS: Final[tuple[TestCard, ...]] = (
-    TestCard("tok_visa", "visa", "4242424242424242"),
-    TestCard("tok_visa_debit", "visa", "4000056655665556"),
-    TestCard("tok_visa_long", "visa", "4000000000000000006"),
-    TestCard("tok_mastercard", "mastercard", "5555555555554444"),
-    TestCard("tok_mastercard_2_series", "mastercard", "2223003122003222"),
-    TestCard("tok_mastercard_debit", "mastercard", "5200828282828210"),
-    TestCard("tok_amex", "amex", "378282246310005"),
-    TestCard("tok_discover", "discover", "6011111111111117"),
-    TestCard("tok_diners", "diners", "3056930009020004"),
-    TestCard("tok_jcb", "jcb", "3566002020360505"),
-    TestCard("tok_unionpay", "unionpay", "6200000000000005"),
-    TestCard("tok_declined_do_not_honor", "visa", "4000000000000002", "05"),
-    TestCard("tok_declined_insufficient_funds", "visa", "4000000000009995", "51"),
-    TestCard("tok_declined_lost_card", "visa", "4000000000009987", "41"),
-    TestCard("tok_declined_stolen_card", "visa", "4000000000009979", "43"),
-    TestCard("tok_declined_expired_card", "visa", "4000000000000069", "54"),
-    TestCard("tok_declined_incorrect_cvc", "visa", "4000000000000127", "N7"),
-    TestCard("tok_declined_processing_error", "visa", "4000000000000119", "06"),
-    TestCard("tok_declined_suspected_fraud", "visa", "4100000000000019", "59"),
-    TestCard("tok_declined_limit_exceeded", "visa", "4000000000006975", "61"),
-    TestCard("tok_declined_invalid_card", "mastercard", "5105105105105100", "14"),
-    TestCard("tok_declined_not_permitted", "mastercard", "5454545454545454", "57"),
-    TestCard("tok_declined_issuer_unavailable", "mastercard", "5431111111111111", "91"),
-    TestCard("tok_declined_system_malfunction", "mastercard", "5111111111111118", "96"),
+SAMPLE_CARDS: Final[tuple[SampleCard, ...]] = (
+    SampleCard("tok_visa", "visa", "4242424242424242"),
+    SampleCard("tok_visa_debit", "visa", "4000056655665556"),
+    SampleCard("tok_visa_long", "visa", "4000000000000000006"),
+    SampleCard("tok_mastercard", "mastercard", "5555555555554444"),
+    SampleCard("tok_mastercard_2_series", "mastercard", "2223003122003222"),
+    SampleCard("tok_mastercard_debit", "mastercard", "5200828282828210"),
+    SampleCard("tok_amex", "amex", "378282246310005"),
+    SampleCard("tok_discover", "discover", "6011111111111117"),
+    SampleCard("tok_diners", "diners", "3056930009020004"),
+    SampleCard("tok_jcb", "jcb", "3566002020360505"),
+    SampleCard("tok_unionpay", "unionpay", "6200000000000005"),
+    SampleCard("tok_declined_do_not_honor", "visa", "4000000000000002", "05"),
+    SampleCard("tok_declined_insufficient_funds", "visa", "4000000000009995", "51"),
+    SampleCard("tok_declined_lost_card", "visa", "4000000000009987", "41"),
+    SampleCard("tok_declined_stolen_card", "visa", "4000000000009979", "43"),
+    SampleCard("tok_declined_expired_card", "visa", "4000000000000069", "54"),
+    SampleCard("tok_declined_incorrect_cvc", "visa", "4000000000000127", "N7"),
+    SampleCard("tok_declined_processing_error", "visa", "4000000000000119", "06"),
+    SampleCard("tok_declined_suspected_fraud", "visa", "4100000000000019", "59"),
+    SampleCard("tok_declined_limit_exceeded", "visa", "4000000000006975", "61"),
+    SampleCard("tok_declined_invalid_card", "mastercard", "5105105105105100", "14"),
+    SampleCard("tok_declined_not_permitted", "mastercard", "5454545454545454", "57"),
+    SampleCard("tok_declined_issuer_unavailable", "mastercard", "5431111111111111", "91"),
+    SampleCard("tok_declined_system_malfunction", "mastercard", "5111111111111118", "96"),
 )
 
-BY_TOKEN: Final[Mapping[str, TestCard]] = {card.token: card for card in TEST_CARDS}
-BY_NUMBER: Final[Mapping[str, TestCard]] = {card.number: card for card in TEST_CARDS}
+BY_TOKEN: Final[Mapping[str, SampleCard]] = {card.token: card for card in SAMPLE_CARDS}
+BY_NUMBER: Final[Mapping[str, SampleCard]] = {card.number: card for card in SAMPLE_CARDS}
 
 
-class TestVault:
-    """The test cards, and no others."""
-
-    __test__ = False
+class Placeholder:
+    """The vault that only has the test cards."""
 
     def number_of(self, token: str) -> str | None:
         """A test card's number."""
@@ -72,13 +68,10 @@ class TestVault:
         return None if card is None else card.number
 
 
-def test_card(token: str, expires: str = "2030-12") -> Card:
+def card_of(token: str, expires: str = "2030-12") -> Card:
     """A test card as the inner rooms know it."""
     card = BY_TOKEN[token]
     return Card(token=token, brand=card.brand, last4=card.number[-4:], expires=expires)
-
-
-test_card.__test__ = False  # type: ignore[attr-defined]
 
 
 def luhn_holds(number: str) -> bool:

@@ -67,6 +67,10 @@ def _plan_to_write(numbers: tuple[int, ...]) -> tuple[_Plan, str]:
 
 
 def _encode_slowly(fields: Mapping[int, str]) -> bytes:
+    # pyiso8583 leaves out the fields of bitmaps, and whatever is no number, without a word.
+    unknown = fields.keys() - FIELDS.keys() - {MTI}
+    if unknown:
+        raise MessageMalformed(f"this cannot be written as a message: no fields {sorted(unknown)}")
     named = {"t" if number == MTI else str(number): value for number, value in fields.items()}
     try:
         return bytes(iso8583.encode(named, SPEC)[0])
@@ -123,6 +127,8 @@ def _decode_slowly(data: bytes) -> Fields:
         decoded, _ = iso8583.decode(data, SPEC)
     except (iso8583.DecodeError, KeyError) as error:
         raise MessageMalformed(f"{len(data)} bytes are no message: {error}") from None
+    if len(decoded.get("1", "")) > 16:
+        raise MessageMalformed(f"{len(data)} bytes are no message: a third bitmap")
     return {MTI if name == "t" else int(name): value for name, value in decoded.items() if name not in _BITMAPS}
 
 
