@@ -20,6 +20,7 @@ from commands.command import Asked
 from domain import account as account_rules
 from domain import book as book_rules
 from domain import hold as hold_rules
+from domain import payment as payment_rules
 from domain.account import Account
 from domain.audit import Seal
 from domain.book import Book
@@ -43,12 +44,12 @@ from domain.events import (
     CommandRefused,
     EntryPosted,
     EntryReversed,
-    Event,
     HoldCaptured,
     HoldExpired,
     HoldIncreased,
     HoldPlaced,
     HoldVoided,
+    PaymentEvent,
     RawEvent,
     Recorded,
     recorded,
@@ -56,6 +57,7 @@ from domain.events import (
 from domain.hold import Hold
 from domain.journal import Entry
 from domain.ledger import Draft, Ledger, Overlay
+from domain.payment import Payment
 from domain.ports import EventStore, Writing
 from domain.posting import ZERO
 
@@ -75,8 +77,8 @@ _RESOLVE_PAUSES_S = (0.0, 0.1, 0.3, *repeat(1.0, 6))
 class Outcome(Struct, frozen=True):
     """The answer to a command: what it did (the first event is the one it is known by), or the refusal that was kept.
 
-    `account` and `hold` are as the command left them, for a command upon one. `replayed` says that this is the first
-    answer, given again. `items` are the answers to a batch's commands, in order.
+    `account`, `hold` and `payment` are as the command left them, for a command upon one. `replayed` says that this is
+    the first answer, given again. `items` are the answers to a batch's commands, in order.
     """
 
     recorded: tuple[Recorded, ...]
@@ -84,6 +86,7 @@ class Outcome(Struct, frozen=True):
     replayed: bool
     account: Account | None = None
     hold: Hold | None = None
+    payment: Payment | None = None
     items: "tuple[Answer, ...]" = ()
 
     @property
@@ -399,6 +402,8 @@ class Desk:
                     ledger.books[stream] = _book(events)
                 elif noun == "hold":
                     draft.holds[stream] = hold_rules.fold(stream, [e.event for e in events])
+                elif noun == "payment":
+                    draft.payments[stream] = payment_rules.fold(stream, events)
                 else:
                     draft.entries[stream] = _entry(events)
 
@@ -515,10 +520,12 @@ class _Decided:
             return Outcome((first,), refusal_from(event.code, event.details), True)
         if isinstance(event, _TELL_ALL):
             return Outcome((first,), None, True)
-        events = _until(self._streams[first.stream_id], first.version)
+        events = _until(self._streams[first.stream_id], first)
+        if isinstance(event, PaymentEvent):
+            return Outcome((first,), None, True, payment=payment_rules.fold(first.stream_id, events))
         if isinstance(event, HoldPlaced | HoldIncreased | HoldCaptured | HoldVoided | HoldExpired):
-            return Outcome((first,), None, True, hold=hold_rules.fold(first.stream_id, events))
-        return Outcome((first,), None, True, account=account_rules.fold(first.stream_id, events))
+            return Outcome((first,), None, True, hold=hold_rules.fold(first.stream_id, [e.event for e in events]))
+        return Outcome((first,), None, True, account=account_rules.fold(first.stream_id, [e.event for e in events]))
 
     def _decide(self, asked: Asked) -> Outcome:
         command, draft = asked.command, self._draft
@@ -530,7 +537,14 @@ class _Decided:
         if command.names_stream:  # A stream it begins is what the command is known by.
             added.sort(key=lambda event: event.stream_id != asked.command_id)
         stream = added[0].stream_id
-        return Outcome(tuple(added), None, False, account=draft.accounts.get(stream), hold=_now_held(draft, added[0]))
+        return Outcome(
+            tuple(added),
+            None,
+            False,
+            account=draft.accounts.get(stream),
+            hold=_now_held(draft, added[0]),
+            payment=draft.payments.get(stream) or payment_rules.fold(stream, added),
+        )
 
     def _refuse(self, asked: Asked, refusal: Refusal) -> Outcome:
         command = asked.command
@@ -557,8 +571,10 @@ def _now_held(draft: Draft, first: Recorded) -> Hold | None:
     return draft.holds.get(first.stream_id)
 
 
-def _until(raws: Sequence[RawEvent], version: int) -> list[Event]:
-    return [recorded(raw).event for raw in raws if raw.version <= version]
+def _until(raws: Sequence[RawEvent], first: Recorded) -> list[Recorded]:
+    """Up to what the command left there, which may be more than its first event: it all bears the same metadata."""
+    events = [recorded(raw) for raw in raws]
+    return [event for event in events if event.version <= first.version or event.metadata == first.metadata]
 
 
 def _is_known(draft: Draft, noun: str, stream: UUID) -> bool:
@@ -566,6 +582,8 @@ def _is_known(draft: Draft, noun: str, stream: UUID) -> bool:
         return stream in draft.accounts
     if noun == "hold":
         return stream in draft.holds
+    if noun == "payment":
+        return stream in draft.payments
     return stream in (draft.books if noun == "book" else draft.entries)
 
 

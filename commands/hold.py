@@ -24,7 +24,7 @@ from commands.command import (
 )
 from domain import hold
 from domain.account import Account
-from domain.errors import HoldNotFound
+from domain.errors import HoldNotFound, HoldOfPayment
 from domain.hold import Hold
 from domain.ledger import Draft
 
@@ -102,6 +102,8 @@ class _OfHold(Command):
         found = draft.holds[self.hold_id]
         if found is None:
             raise HoldNotFound(self.hold_id)
+        if found.placed.payment_id is not None:
+            raise HoldOfPayment(found.id, found.placed.payment_id)
         return found
 
 

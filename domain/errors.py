@@ -269,6 +269,15 @@ class CaptureExceedsHold(Refusal):
 
 
 @dataclass(eq=False)
+class HoldOfPayment(Refusal):
+    """The hold belongs to a payment; it changes with the payment, and not by itself."""
+
+    code = "hold_of_payment"
+    hold_id: UUID
+    payment_id: UUID
+
+
+@dataclass(eq=False)
 class ConditionFailed(Refusal):
     """A condition that the command set on an account does not hold."""
 
@@ -326,6 +335,120 @@ class ConversionTooSmall(Refusal):
     currency: str
     amount: int
     rate: str
+
+
+@dataclass(eq=False)
+class PaymentNotFound(Refusal):
+    """No payment has that id."""
+
+    code = "payment_not_found"
+    payment_id: UUID
+
+
+@dataclass(eq=False)
+class PaymentExpiresInPast(Refusal):
+    """The payment would expire before it begins."""
+
+    code = "payment_expires_in_past"
+    expires_at: datetime
+
+
+@dataclass(eq=False)
+class PaymentStatusForbids(Refusal):
+    """That cannot be done to a payment of this status, or whose time has come."""
+
+    code = "payment_status_forbids"
+    payment_id: UUID
+    status: str
+    operation: str
+
+
+@dataclass(eq=False)
+class PaymentMethodUnfit(Refusal):
+    """Money does not move that way by this method's rail."""
+
+    code = "payment_method_unfit"
+    payment_id: UUID
+    rail: str
+    direction: str
+
+
+@dataclass(eq=False)
+class PaymentOutcomeIsUnknown(Refusal):
+    """A rail has not said what became of an earlier request; until that is known nothing more is asked of any."""
+
+    code = "payment_outcome_unknown"
+    transient = True
+    payment_id: UUID
+
+
+@dataclass(eq=False)
+class PaymentBusy(Refusal):
+    """A rail is being asked something else for this payment."""
+
+    code = "payment_busy"
+    transient = True
+    payment_id: UUID
+    operation: str
+
+
+@dataclass(eq=False)
+class PaymentAmountExceeded(Refusal):
+    """More is asked for than is left of what was authorized, or captured."""
+
+    code = "payment_amount_exceeded"
+    payment_id: UUID
+    of: str
+    """`authorized` or `captured`."""
+    requested: int
+    left: int
+
+
+@dataclass(eq=False)
+class PaymentApproverIsMaker(Refusal):
+    """Whoever made a payment does not approve it."""
+
+    code = "payment_approver_is_maker"
+    payment_id: UUID
+    approver: str
+
+
+@dataclass(eq=False)
+class PaymentApprovalNotWanted(Refusal):
+    """That approver has approved the payment before."""
+
+    code = "payment_approval_not_wanted"
+    payment_id: UUID
+    approver: str
+
+
+@dataclass(eq=False)
+class PaymentNotDue(Refusal):
+    """The payment's time has not come yet."""
+
+    code = "payment_not_due"
+    transient = True
+    payment_id: UUID
+    expires_at: datetime | None
+
+
+@dataclass(eq=False)
+class PaymentHasNoSuchRequest(Refusal):
+    """The payment has no such request to a rail, or not one that this can be done upon."""
+
+    code = "payment_request_not_found"
+    payment_id: UUID
+    request_id: str
+
+
+@dataclass(eq=False)
+class PaymentAnswerKnown(Refusal):
+    """The rail's answer says nothing that is not known already."""
+
+    code = "payment_answer_known"
+    payment_id: UUID
+    request_id: str
+    state: str
 
 
 @dataclass(eq=False)

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from domain.errors import EventMalformed, EventTooNew
 from domain.posting import Line, Posting, held, posted, released, sums
+from domain.rail import Method
 from domain.upcasts import UPCASTS
 
 
@@ -133,6 +134,8 @@ class HoldPlaced(Event, frozen=True, kw_only=True):
     description: str = ""
     reference: str = ""
     metadata: dict[str, str] = {}
+    payment_id: UUID | None = None
+    """The payment it belongs to."""
 
     def __post_init__(self) -> None:
         _must_balance(self.postings)
@@ -187,6 +190,169 @@ class HoldExpired(Event, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _must_balance(self.released)
+
+
+class PaymentEvent(Event, frozen=True, kw_only=True):
+    """One of a payment's own."""
+
+
+class PaymentIntentCreated(PaymentEvent, frozen=True, kw_only=True):
+    """A payment is wanted: `amount`, in minor units, for or from `account_id`.
+
+    `direction` is `in`, from a payer to that account, or `out`, a payout from it. With `capture` `manual` what is
+    authorized waits for a capture of its own. `approvals` many others than its maker must approve it.
+    """
+
+    name: ClassVar[str] = "payment.intent_created.v1"
+    book_id: UUID
+    account_id: UUID
+    direction: str
+    amount: int
+    currency: str
+    capture: str = "automatic"
+    approvals: int = 0
+    expires_at: datetime | None = None
+    description: str = ""
+    reference: str = ""
+    descriptor: str = ""
+    metadata: dict[str, str] = {}
+
+
+class PaymentMethodAttached(PaymentEvent, frozen=True, kw_only=True):
+    """What it is to be paid with, or to."""
+
+    name: ClassVar[str] = "payment.method_attached.v1"
+    method: Method
+
+
+class PaymentConfirmed(PaymentEvent, frozen=True, kw_only=True):
+    """It is to be done; how is settled."""
+
+    name: ClassVar[str] = "payment.confirmed.v1"
+
+
+class PaymentValidated(PaymentEvent, frozen=True, kw_only=True):
+    """What each validator said, and what the rule makes of it. Each vote: validator, verdict, reason, details."""
+
+    name: ClassVar[str] = "payment.validated.v1"
+    rule: dict[str, Any]
+    votes: list[dict[str, Any]]
+    passed: bool
+
+
+class PaymentApproved(PaymentEvent, frozen=True, kw_only=True):
+    """One approver's yes. The approver is the event's actor too."""
+
+    name: ClassVar[str] = "payment.approved.v1"
+    approver: str
+
+
+class PaymentAttemptStarted(PaymentEvent, frozen=True, kw_only=True):
+    """A rail is about to be asked for the money: the first thing of an attempt, known by its request id for ever.
+
+    `decision` is how the route was chosen.
+    """
+
+    name: ClassVar[str] = "payment.attempt_started.v1"
+    request_id: str
+    operation: str
+    rail: str
+    route: str
+    amount: int
+    decision: dict[str, Any] = {}
+
+
+class PaymentOperationRequested(PaymentEvent, frozen=True, kw_only=True):
+    """The attempt's rail is about to be asked for something more, `upon` an earlier request of this payment."""
+
+    name: ClassVar[str] = "payment.operation_requested.v1"
+    request_id: str
+    operation: str
+    upon: str
+    amount: int
+    final: bool = False
+    reason: str = ""
+
+
+class PaymentActionRequired(PaymentEvent, frozen=True, kw_only=True):
+    """The payer has something to do first: what, and where."""
+
+    name: ClassVar[str] = "payment.action_required.v1"
+    request_id: str
+    action: dict[str, str]
+
+
+class PaymentOperationAccepted(PaymentEvent, frozen=True, kw_only=True):
+    """The rail has taken it, and will say later whether it was done."""
+
+    name: ClassVar[str] = "payment.operation_accepted.v1"
+    request_id: str
+    reference: str
+    code: str
+
+
+class PaymentOutcomeUnknown(PaymentEvent, frozen=True, kw_only=True):
+    """Nobody knows whether it was done. Nothing more is asked of any rail until that is known."""
+
+    name: ClassVar[str] = "payment.outcome_unknown.v1"
+    request_id: str
+    why: str
+
+
+class PaymentOperationFailed(PaymentEvent, frozen=True, kw_only=True):
+    """It was not done, and will not be. `code` is the rail's own, `reason` ours; `retry`: never, later or elsewhere."""
+
+    name: ClassVar[str] = "payment.operation_failed.v1"
+    request_id: str
+    operation: str
+    code: str
+    reason: str
+    message: str
+    retry: str
+
+
+class PaymentFailed(PaymentEvent, frozen=True, kw_only=True):
+    """No further attempt is made with this method."""
+
+    name: ClassVar[str] = "payment.failed.v1"
+    reason: str
+
+
+class PaymentAnswerContradicted(PaymentEvent, frozen=True, kw_only=True):
+    """The rail has said the opposite of what it had said, which was `known`. Somebody has to look into it."""
+
+    name: ClassVar[str] = "payment.answer_contradicted.v1"
+    request_id: str
+    known: str
+    said: dict[str, Any]
+
+
+class PaymentOperationDone(PaymentEvent, frozen=True, kw_only=True):
+    """The rail did it. `hold_id` or `entry_id` is what became of it in the ledger, in the same commit."""
+
+    name: ClassVar[str] = "payment.operation_done.v1"
+    request_id: str
+    operation: str
+    amount: int
+    reference: str
+    code: str
+    authorization: str = ""
+    settles_on: str = ""
+    hold_id: UUID | None = None
+    entry_id: UUID | None = None
+
+
+class PaymentCanceled(PaymentEvent, frozen=True, kw_only=True):
+    """It is no longer wanted. What was authorized is given up by the rail first."""
+
+    name: ClassVar[str] = "payment.canceled.v1"
+    reason: str = ""
+
+
+class PaymentExpired(PaymentEvent, frozen=True, kw_only=True):
+    """Its time had come before it was done."""
+
+    name: ClassVar[str] = "payment.expired.v1"
 
 
 class BatchPosted(Event, frozen=True, kw_only=True):
@@ -248,7 +414,9 @@ class Recorded(Struct, frozen=True):
     command_id: UUID | None = None
 
 
-EVENTS: Final[dict[str, type[Event]]] = {cls.name: cls for cls in Event.__subclasses__()}
+EVENTS: Final[dict[str, type[Event]]] = {
+    cls.name: cls for cls in [*Event.__subclasses__(), *PaymentEvent.__subclasses__()] if cls is not PaymentEvent
+}
 
 
 def lines(event: Event) -> list[Line]:

@@ -78,12 +78,14 @@ def place(
     description: str,
     reference: str,
     metadata: dict[str, str],
+    payment_id: UUID | None = None,
 ) -> HoldPlaced:
     """Set funds aside on `account_id`, to be captured for `destination_id`.
 
     Args:
         amount: At least 1, in the currency of both accounts.
         expires_at: Aware, after `now`; None for a hold that stays until it is captured or voided.
+        payment_id: The payment that it belongs to, which alone may touch it.
 
     Raises:
         HoldToSameAccount, HoldExpiresInPast, AccountNotFound, CurrencyMismatch, AccountIsFrozen, AccountIsClosed.
@@ -112,6 +114,7 @@ def place(
         description=description,
         reference=reference,
         metadata=metadata,
+        payment_id=payment_id,
     )
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from domain import account as account_rules
 from domain import book as book_rules
 from domain import hold as hold_rules
+from domain import payment as payment_rules
 from domain import posting
 from domain.account import Account
 from domain.audit import Seal, seal_hash
@@ -31,6 +32,8 @@ from domain.events import (
     HoldPlaced,
     HoldVoided,
     Metadata,
+    PaymentEvent,
+    PaymentIntentCreated,
     RawEvent,
     Recorded,
     encode,
@@ -39,6 +42,7 @@ from domain.events import (
 )
 from domain.hold import Hold
 from domain.journal import Entry
+from domain.payment import Payment
 from domain.posting import PostingRow, Totals
 
 V = TypeVar("V")
@@ -109,6 +113,7 @@ class Ledger:
         self.totals: MutableMapping[UUID, Totals] = {}
         self.entries: MutableMapping[UUID, Entry | None] = {}
         self.holds: MutableMapping[UUID, Hold | None] = {}
+        self.payments: MutableMapping[UUID, Payment | None] = {}
 
     def apply(self, recorded: Recorded) -> None:
         """Bring what is known of the things this event touches up to date; the rest is left to be looked up."""
@@ -125,6 +130,13 @@ class Ledger:
                 hold = self.holds.get(stream)
                 if hold is not None:
                     self.holds[stream] = hold_rules.evolve(hold, event)
+            case PaymentIntentCreated():
+                if stream in self.payments:
+                    self.payments[stream] = payment_rules.created(stream, event, recorded.metadata.actor)
+            case PaymentEvent():
+                payment = self.payments.get(stream)
+                if payment is not None:
+                    self.payments[stream] = payment_rules.evolve(payment, event, recorded.recorded_at)
             case EntryReversed():
                 entry = self.entries.get(stream)
                 if entry is not None:
@@ -150,7 +162,7 @@ class Ledger:
 
     def forget(self) -> None:
         """Drop everything known, as after a long gap or a failure; it is looked up again when needed."""
-        for mapping in (self.books, self.accounts, self.totals, self.entries, self.holds):
+        for mapping in (self.books, self.accounts, self.totals, self.entries, self.holds, self.payments):
             mapping.clear()
 
 
@@ -171,6 +183,7 @@ class Draft(Ledger):
         self.totals = Overlay(base.totals)
         self.entries = Overlay(base.entries)
         self.holds = Overlay(base.holds)
+        self.payments = Overlay(base.payments)
         self.events: list[RawEvent] = []
         self.postings: list[PostingRow] = []
 
@@ -221,5 +234,6 @@ class Draft(Ledger):
         if isinstance(base, Draft):
             base.entries.update(self.entries)
             base.holds.update(self.holds)
+            base.payments.update(self.payments)
             base.events.extend(self.events)
             base.postings.extend(self.postings)

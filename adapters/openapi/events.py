@@ -11,8 +11,9 @@ import msgspec
 
 from adapters.client.resources import EventCatalogue, EventInfo
 from domain import ids
-from domain.events import EVENTS, BookOpened, CommandRefused, Event, encode
+from domain.events import EVENTS, BookOpened, CommandRefused, Event, PaymentMethodAttached, encode
 from domain.posting import Posting, Side
+from domain.rail import Card
 
 _BOOK: Final = ids.book_id("main")
 _BANK, _SALES = (ids.account_id(_BOOK, code) for code in ("assets:bank", "revenue:sales"))
@@ -36,12 +37,22 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "book_id": _BOOK,
     "entry_id": ids.command_id(_BOOK, "post_entry", "example"),
     "scope": _BANK,
+    "account_id": _BANK,
+    "direction": "in",
+    "request_id": ids.request_id(_BANK),
+    "upon": ids.request_id(_SALES),
+    "operation": "authorize",
+    "rail": "card",
+    "route": "acquirer-1",
+    "approver": "cleo",
+    "retry": "later",
 }
 """By the field's name; what is not here is made from its type, or left out if it may be."""
 
 _SPECIAL: Final[dict[type[Event], dict[str, Any]]] = {
     BookOpened: {"code": "main", "title": "Main book"},
     CommandRefused: {"code": "account_closed", "details": {"account_id": str(_BANK)}},
+    PaymentMethodAttached: {"method": Card(token="tok_visa", brand="visa", last4="4242", expires="2030-12")},
 }
 
 

@@ -1,0 +1,442 @@
+"""Commands upon payments. Those that say what a rail answered are Daybook's own; the rest are anybody's."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, Self
+from uuid import UUID
+
+from msgspec.structs import replace
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from commands.account import BookName
+from commands.command import (
+    Amount,
+    Command,
+    Currency,
+    Decided,
+    Instant,
+    MetadataMap,
+    Name,
+    PaymentId,
+    Text,
+    account_named,
+    book_named,
+    known_accounts,
+)
+from domain import clearing, payment, rail
+from domain.clearing import Books, Effect
+from domain.errors import AccountNotFound, CurrencyMismatch, PaymentNotFound
+from domain.events import Event, PaymentOperationDone, PaymentOperationFailed
+from domain.ledger import Draft
+from domain.payment import Payment, Request
+
+Code = Annotated[str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9._:-]*$")]
+RequestId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{22}$")]
+
+
+class _Method(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class CardAsked(_Method):
+    """A card, by a token of the vault."""
+
+    type: Literal["card"]
+    token: Annotated[str, StringConstraints(max_length=100, pattern=r"^tok_[A-Za-z0-9_]+$")]
+    brand: Annotated[str, StringConstraints(max_length=20, pattern=r"^[a-z_]+$")]
+    last4: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$")]
+    expires: Annotated[str, StringConstraints(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$")]
+
+    def method(self) -> rail.Card:
+        return rail.Card(token=self.token, brand=self.brand, last4=self.last4, expires=self.expires)
+
+
+class BankAccountAsked(_Method):
+    """An account at a bank of the United States."""
+
+    type: Literal["bank_account"]
+    routing_number: Annotated[str, StringConstraints(pattern=r"^[0-9]{9}$")]
+    account_number: Annotated[str, StringConstraints(pattern=r"^[0-9A-Z-]{1,17}$")]
+    holder: Annotated[str, StringConstraints(min_length=1, max_length=22, pattern=r"^[ -~]+$")]
+    savings: bool = False
+    company: bool = False
+
+    @model_validator(mode="after")
+    def _has_its_check_digit(self) -> Self:
+        weights = (3, 7, 1) * 3
+        if sum(int(digit) * weight for digit, weight in zip(self.routing_number, weights, strict=True)) % 10:
+            raise ValueError("the routing number's last digit does not fit the others")
+        return self
+
+    def method(self) -> rail.BankAccount:
+        return rail.BankAccount(
+            routing_number=self.routing_number,
+            account_number=self.account_number,
+            holder=self.holder,
+            savings=self.savings,
+            company=self.company,
+        )
+
+
+class IbanAsked(_Method):
+    """An account at a bank that takes ISO 20022 messages."""
+
+    type: Literal["iban"]
+    iban: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}$")]
+    bic: Annotated[str, StringConstraints(pattern=r"^[A-Z]{6}[A-Z0-9]{2}([A-Z0-9]{3})?$")]
+    holder: Annotated[str, StringConstraints(min_length=1, max_length=140, pattern=r"^[ -~]+$")]
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+
+    @model_validator(mode="after")
+    def _has_its_check_digits(self) -> Self:
+        moved = self.iban[4:] + self.iban[:4]
+        if int("".join(str(int(letter, 36)) for letter in moved)) % 97 != 1:
+            raise ValueError("the IBAN's check digits do not fit the rest")
+        return self
+
+    def method(self) -> rail.Iban:
+        return rail.Iban(iban=self.iban, bic=self.bic, holder=self.holder, country=self.country)
+
+
+class UpiAsked(_Method):
+    """A virtual payment address; `flow` is how the payer is asked."""
+
+    type: Literal["upi"]
+    vpa: Annotated[str, StringConstraints(max_length=255, pattern=r"^[A-Za-z0-9._-]{2,}@[A-Za-z][A-Za-z0-9.-]+$")]
+    holder: Text = ""
+    flow: Literal["collect", "intent", "qr"] = "collect"
+
+    def method(self) -> rail.UpiAddress:
+        return rail.UpiAddress(vpa=self.vpa, holder=self.holder, flow=self.flow)
+
+
+MethodAsked = Annotated[CardAsked | BankAccountAsked | IbanAsked | UpiAsked, Field(discriminator="type")]
+
+
+class CreatePayment(Command):
+    """Say that a payment is wanted: `amount` minor units for `account`, or, a payout, from it.
+
+    With a `method` it can be confirmed; with `confirm` it is, in the same step. `approvals` others must approve it.
+    """
+
+    kind: ClassVar[str] = "create_payment"
+    names_stream: ClassVar[bool] = True
+    book: BookName
+    account: Name
+    direction: Literal["in", "out"] = "in"
+    amount: Amount
+    currency: Currency
+    method: MethodAsked | None = None
+    confirm: bool = False
+    capture: Literal["automatic", "manual"] = "automatic"
+    approvals: Annotated[int, Field(ge=0, le=10)] = 0
+    expires_at: Instant | None = None
+    description: Text = ""
+    reference: Text = ""
+    descriptor: Annotated[str, StringConstraints(max_length=22, pattern=r"^[ -~]*$")] = ""
+    metadata: MetadataMap = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> Self:
+        account_named(self.scope, self.account)
+        if self.confirm and self.method is None:
+            raise ValueError("what is confirmed has a method")
+        return self
+
+    @property
+    def scope(self) -> UUID:
+        return book_named(self.book)
+
+    def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
+        yield "account", account_named(self.scope, self.account)
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        account_id = account_named(self.scope, self.account)
+        account = known_accounts(draft, [account_id], self.scope).get(account_id)
+        if account is None:
+            raise AccountNotFound(account_id)
+        if account.currency != self.currency:
+            raise CurrencyMismatch(account_id, self.currency, account.currency)
+        intent = payment.create(
+            book_id=self.scope,
+            account_id=account_id,
+            direction=self.direction,
+            amount=self.amount,
+            currency=self.currency,
+            capture=self.capture,
+            approvals=self.approvals,
+            expires_at=self.expires_at,
+            now=draft.now,
+            description=self.description,
+            reference=self.reference,
+            descriptor=self.descriptor,
+            metadata=self.metadata,
+        )
+        # Who made it does not matter to what follows here: nobody approves anything in this step.
+        known = payment.created(command_id, intent, "")
+        events: list[Event] = [intent]
+        if self.method is not None:
+            events.append(payment.attach(known, method=self.method.method()))
+            known = payment.evolve(known, events[-1], draft.now)
+        if self.confirm:
+            events.append(payment.confirm(known, now=draft.now))
+        return [(command_id, version, event) for version, event in enumerate(events, 1)]
+
+
+class _OfPayment(Command):
+    """A command upon a payment that exists."""
+
+    payment_id: PaymentId
+
+    @property
+    def scope(self) -> UUID:
+        return self.payment_id
+
+    def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
+        yield "payment", self.payment_id
+        known = draft.payments.get(self.payment_id)
+        if known is None:
+            return
+        yield "account", known.intent.account_id
+        if known.method is not None:
+            for account_id in clearing.accounts_of(known, rail.RAIL_OF[type(known.method)]):
+                yield "account", account_id
+        for request in known.requests.values():
+            for account_id in clearing.accounts_of(known, request.rail):
+                yield "account", account_id
+            if request.operation in clearing.HOLDS:
+                yield "hold", clearing.hold_id(known, request.id)
+
+    def known(self, draft: Draft) -> Payment:
+        found = draft.payments[self.payment_id]
+        if found is None:
+            raise PaymentNotFound(self.payment_id)
+        return found
+
+
+class AttachMethod(_OfPayment):
+    """Say what it is paid with, or to."""
+
+    kind: ClassVar[str] = "attach_method"
+    method: MethodAsked
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        return _step(known, payment.attach(known, method=self.method.method()))
+
+
+class ConfirmPayment(_OfPayment):
+    """Have it done."""
+
+    kind: ClassVar[str] = "confirm_payment"
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        return _step(known, payment.confirm(known, now=draft.now))
+
+
+class ApprovePayment(_OfPayment):
+    """Give one of the approvals it waits for; `approver` is who gives it."""
+
+    kind: ClassVar[str] = "approve_payment"
+    approver: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[!-~]+$")]
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        return _step(known, payment.approve(known, approver=self.approver, now=draft.now))
+
+
+class StartAttempt(_OfPayment):
+    """Begin an attempt on a route; with what it takes from the account set aside."""
+
+    kind: ClassVar[str] = "start_attempt"
+    route: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    decision: dict[str, Any] = Field(default_factory=dict)
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        started = payment.start(known, route=self.route, decision=self.decision, now=draft.now)
+        return _asked(draft, known, started)
+
+
+class GiveUpPayment(_OfPayment):
+    """Make no further attempt with this method; another may be attached."""
+
+    kind: ClassVar[str] = "give_up_payment"
+    reason: Text
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        return _step(known, payment.give_up(known, reason=self.reason))
+
+
+class IncreaseAuthorization(_OfPayment):
+    """Have more authorized."""
+
+    kind: ClassVar[str] = "increase_authorization"
+    amount: Amount
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        return _asked(draft, known, payment.increase(known, amount=self.amount))
+
+
+class CapturePayment(_OfPayment):
+    """Claim some or all of what is authorized; without `amount`, all of it. `final` gives the rest up."""
+
+    kind: ClassVar[str] = "capture_payment"
+    amount: Amount | None = None
+    final: bool = False
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        return _asked(draft, known, payment.capture(known, amount=self.amount, final=self.final, now=draft.now))
+
+
+class CancelPayment(_OfPayment):
+    """No longer wanted. What is authorized is given up by the rail first."""
+
+    kind: ClassVar[str] = "cancel_payment"
+    reason: Text = ""
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        return _asked(draft, known, payment.cancel(known, reason=self.reason))
+
+
+class ExpirePayment(_OfPayment):
+    """End what was not done in time. Daybook gives this itself."""
+
+    kind: ClassVar[str] = "expire_payment"
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        return _asked(draft, known, payment.expire(known, now=draft.now))
+
+
+class RefundPayment(_OfPayment):
+    """Give back some or all of what was captured; `capture` is the request id of which capture."""
+
+    kind: ClassVar[str] = "refund_payment"
+    amount: Amount | None = None
+    capture: RequestId | None = None
+    reason: Text = ""
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        asked = payment.refund(known, amount=self.amount, upon=self.capture, reason=self.reason)
+        return _asked(draft, known, asked)
+
+
+class _Answer(_OfPayment):
+    """What a rail answered to one of the payment's requests. Daybook gives this itself, however often it hears it."""
+
+    request_id: RequestId
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        event = payment.answer(known, request_id=self.request_id, answer=self.answer())
+        return _answered(draft, known, event)
+
+    def answer(self) -> rail.Approved | rail.Declined | rail.Accepted | rail.Unknown:
+        raise NotImplementedError
+
+
+class RecordApproval(_Answer):
+    """The rail has done it. Amounts in minor units."""
+
+    kind: ClassVar[str] = "record_approval"
+    reference: Code
+    amount: Amount
+    currency: Currency
+    code: Code
+    authorization: Code = ""
+    settles_on: Code = ""
+
+    def answer(self) -> rail.Approved:
+        return rail.Approved(
+            reference=self.reference,
+            amount=self.amount,
+            currency=self.currency,
+            code=self.code,
+            authorization=self.authorization,
+            settles_on=self.settles_on,
+        )
+
+
+class RecordDecline(_Answer):
+    """The rail has not done it, and will not."""
+
+    kind: ClassVar[str] = "record_decline"
+    code: Code
+    reason: Code
+    message: Text
+    retry: Literal["never", "later", "elsewhere"]
+
+    def answer(self) -> rail.Declined:
+        return rail.Declined(code=self.code, reason=self.reason, message=self.message, retry=rail.Retry(self.retry))
+
+
+class RecordAcceptance(_Answer):
+    """The rail has taken it, and will say later what became of it."""
+
+    kind: ClassVar[str] = "record_acceptance"
+    reference: Code
+    code: Code
+
+    def answer(self) -> rail.Accepted:
+        return rail.Accepted(reference=self.reference, code=self.code)
+
+
+class RecordSilence(_Answer):
+    """The rail has not said what became of it."""
+
+    kind: ClassVar[str] = "record_silence"
+    why: Text
+
+    def answer(self) -> rail.Unknown:
+        return rail.Unknown(why=self.why)
+
+
+def _step(known: Payment, event: Event) -> Decided:
+    return [(known.id, known.version + 1, event)]
+
+
+def _asked(draft: Draft, known: Payment, event: Event) -> Decided:
+    """With what is set aside before a rail hears of it. What ends the payment at once asks no rail."""
+    after = payment.evolve(known, event, draft.now)
+    new = [request for name, request in after.requests.items() if name not in known.requests]
+    effect = clearing.requested(after, new[0], _books(draft, known)) if new else Effect([])
+    return [*_step(known, event), *effect.events]
+
+
+def _answered(draft: Draft, known: Payment, event: Event) -> Decided:
+    """With what it does to the ledger, in the same commit; and, where it is captured by itself, with the capture."""
+    books = _books(draft, known)
+    if isinstance(event, PaymentOperationDone):
+        effect = clearing.done(known, _request(known, event.request_id), books)
+        event = replace(event, hold_id=effect.hold_id, entry_id=effect.entry_id)
+    elif isinstance(event, PaymentOperationFailed):
+        effect = clearing.failed(known, _request(known, event.request_id), books)
+    else:
+        effect = Effect([])
+    decided = [*_step(known, event), *effect.events]
+    after = payment.evolve(known, event, draft.now)
+    if after.status is payment.Status.REQUIRES_CAPTURE and known.status is not after.status:
+        if known.intent.capture == "automatic" and not payment.is_due(after, draft.now):
+            capture = payment.capture(after, amount=None, final=True, now=draft.now)
+            decided.append((after.id, after.version + 1, capture))
+    return decided
+
+
+def _request(known: Payment, request_id: str) -> Request:
+    return known.requests[request_id]
+
+
+def _books(draft: Draft, known: Payment) -> Books:
+    rails = {request.rail for request in known.requests.values()}
+    if known.method is not None:
+        rails.add(rail.RAIL_OF[type(known.method)])
+    names = {name for one in rails for name in clearing.accounts_of(known, one)} | {known.intent.account_id}
+    # One that another command of this batch made needful was not looked up, and is not needed by this one.
+    seen = [name for name in names if name in draft.accounts]
+    return Books(known_accounts(draft, seen, known.intent.book_id), draft.totals, draft.holds, draft.now)

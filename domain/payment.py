@@ -1,0 +1,664 @@
+"""A payment: an intent, the attempts to carry it out on a rail, and what is asked of the rail afterwards.
+
+`TRANSITIONS` is its whole life; nothing else moves a status. What a rail is asked is an operation with a request id of
+its own, decided and recorded before the rail hears of it. Of each operation the outcome is one of few: done, failed,
+accepted for later, or unknown, and while one is unknown nothing more is asked.
+
+Sources: the payment intents of Stripe and hyperswitch (statuses, a failed attempt returning the intent to where a new
+one can start), Mojaloop's transfer states (what was prepared is known before it is sent).
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain import ids
+from domain.errors import (
+    PaymentAmountExceeded,
+    PaymentAnswerKnown,
+    PaymentApprovalNotWanted,
+    PaymentApproverIsMaker,
+    PaymentBusy,
+    PaymentExpiresInPast,
+    PaymentHasNoSuchRequest,
+    PaymentMethodUnfit,
+    PaymentNotDue,
+    PaymentOutcomeIsUnknown,
+    PaymentStatusForbids,
+)
+from domain.events import (
+    Event,
+    PaymentActionRequired,
+    PaymentAnswerContradicted,
+    PaymentApproved,
+    PaymentAttemptStarted,
+    PaymentCanceled,
+    PaymentConfirmed,
+    PaymentExpired,
+    PaymentFailed,
+    PaymentIntentCreated,
+    PaymentMethodAttached,
+    PaymentOperationAccepted,
+    PaymentOperationDone,
+    PaymentOperationFailed,
+    PaymentOperationRequested,
+    PaymentOutcomeUnknown,
+    PaymentValidated,
+    Recorded,
+)
+from domain.rail import RAIL_OF, Accepted, Approved, Declined, Method, Operation, Rail, Retry, Unknown
+
+
+class Status(StrEnum):
+    REQUIRES_PAYMENT_METHOD = "requires_payment_method"
+    REQUIRES_CONFIRMATION = "requires_confirmation"
+    REQUIRES_APPROVAL = "requires_approval"
+    REQUIRES_ACTION = "requires_action"
+    PROCESSING = "processing"
+    REQUIRES_CAPTURE = "requires_capture"
+    SUCCEEDED = "succeeded"
+    PARTIALLY_CAPTURED = "partially_captured"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+
+class Trigger(StrEnum):
+    """What happens to a payment, as far as its status is concerned."""
+
+    METHOD = "a method is attached"
+    CONFIRMED = "confirmed"
+    APPROVAL_WANTED = "confirmed, and others must approve"
+    APPROVED = "the last approval is given"
+    REJECTED = "a validator forbids it"
+    ATTEMPT = "an attempt is started"
+    ACTION = "the payer has to act"
+    ATTEMPT_FAILED = "the attempt failed, and another may not"
+    FAILED = "it failed for good"
+    AUTHORIZED = "authorized"
+    CAPTURED_PART = "captured in part"
+    CAPTURED_WHOLE = "captured whole"
+    CAPTURE_ENDED = "captured in part, for good"
+    DONE = "done in one step"
+    VOIDED = "voided, nothing captured"
+    CANCELED = "canceled"
+    EXPIRED = "its time has come"
+
+
+_S, _T = Status, Trigger
+
+TRANSITIONS: Final[Mapping[tuple[Status, Trigger], Status]] = {
+    (_S.REQUIRES_PAYMENT_METHOD, _T.METHOD): _S.REQUIRES_CONFIRMATION,
+    (_S.REQUIRES_PAYMENT_METHOD, _T.CANCELED): _S.CANCELED,
+    (_S.REQUIRES_PAYMENT_METHOD, _T.EXPIRED): _S.EXPIRED,
+    (_S.REQUIRES_CONFIRMATION, _T.METHOD): _S.REQUIRES_CONFIRMATION,
+    (_S.REQUIRES_CONFIRMATION, _T.CONFIRMED): _S.PROCESSING,
+    (_S.REQUIRES_CONFIRMATION, _T.APPROVAL_WANTED): _S.REQUIRES_APPROVAL,
+    (_S.REQUIRES_CONFIRMATION, _T.CANCELED): _S.CANCELED,
+    (_S.REQUIRES_CONFIRMATION, _T.EXPIRED): _S.EXPIRED,
+    (_S.REQUIRES_APPROVAL, _T.APPROVED): _S.PROCESSING,
+    (_S.REQUIRES_APPROVAL, _T.CANCELED): _S.CANCELED,
+    (_S.REQUIRES_APPROVAL, _T.EXPIRED): _S.EXPIRED,
+    (_S.PROCESSING, _T.REJECTED): _S.REQUIRES_PAYMENT_METHOD,
+    (_S.PROCESSING, _T.ATTEMPT): _S.PROCESSING,
+    (_S.PROCESSING, _T.ACTION): _S.REQUIRES_ACTION,
+    (_S.PROCESSING, _T.ATTEMPT_FAILED): _S.PROCESSING,
+    (_S.PROCESSING, _T.FAILED): _S.REQUIRES_PAYMENT_METHOD,
+    (_S.PROCESSING, _T.AUTHORIZED): _S.REQUIRES_CAPTURE,
+    (_S.PROCESSING, _T.DONE): _S.SUCCEEDED,
+    (_S.PROCESSING, _T.CANCELED): _S.CANCELED,
+    (_S.PROCESSING, _T.EXPIRED): _S.EXPIRED,
+    (_S.REQUIRES_ACTION, _T.ATTEMPT_FAILED): _S.PROCESSING,
+    (_S.REQUIRES_ACTION, _T.FAILED): _S.REQUIRES_PAYMENT_METHOD,
+    (_S.REQUIRES_ACTION, _T.AUTHORIZED): _S.REQUIRES_CAPTURE,
+    (_S.REQUIRES_ACTION, _T.DONE): _S.SUCCEEDED,
+    (_S.REQUIRES_CAPTURE, _T.CAPTURED_PART): _S.REQUIRES_CAPTURE,
+    (_S.REQUIRES_CAPTURE, _T.CAPTURED_WHOLE): _S.SUCCEEDED,
+    (_S.REQUIRES_CAPTURE, _T.CAPTURE_ENDED): _S.PARTIALLY_CAPTURED,
+    (_S.REQUIRES_CAPTURE, _T.VOIDED): _S.CANCELED,
+    (_S.REQUIRES_CAPTURE, _T.EXPIRED): _S.EXPIRED,
+}
+"""From a status by a trigger to a status; what is not in it cannot happen. Of a cancelled or expired authorization the
+rail is asked to give it up first, so that both end the payment only when it has."""
+
+ENDED: Final = frozenset({_S.SUCCEEDED, _S.PARTIALLY_CAPTURED, _S.CANCELED, _S.EXPIRED})
+"""Nothing more is authorized or captured. What was captured can be refunded."""
+
+
+class State(StrEnum):
+    """Of one operation."""
+
+    REQUESTED = "requested"
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    DONE = "done"
+    FAILED = "failed"
+
+
+BEGINS: Final = frozenset({Operation.AUTHORIZE, Operation.COLLECT, Operation.PAYOUT})
+"""What an attempt begins with; everything else is upon one of these, or upon a capture."""
+
+FIRST: Final[Mapping[tuple[str, Rail], Operation]] = {
+    ("in", Rail.CARD): Operation.AUTHORIZE,
+    ("in", Rail.ACH): Operation.COLLECT,
+    ("in", Rail.UPI): Operation.COLLECT,
+    ("out", Rail.ACH): Operation.PAYOUT,
+    ("out", Rail.WIRE): Operation.PAYOUT,
+    ("out", Rail.UPI): Operation.PAYOUT,
+}
+"""How money comes in and goes out by each rail; where there is nothing, it does not."""
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """One operation: what a rail was, or is about to be, asked. Amounts in minor units.
+
+    `reference` is the rail's own, once it has given one. `upon` is the request id of what it is upon.
+    """
+
+    id: str
+    operation: Operation
+    rail: Rail
+    route: str
+    amount: int
+    state: State
+    requested_at: datetime
+    upon: str = ""
+    final: bool = False
+    reason: str = ""
+    reference: str = ""
+    refunded: int = 0
+    """Of a capture or collection: what refunds were requested of it, less those that failed."""
+    contradicted: bool = False
+    """Whether the rail has said the opposite since. That is for people to look into."""
+    hold_id: UUID | None = None
+    entry_id: UUID | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its outcome is still to come."""
+        return self.state in (State.REQUESTED, State.UNKNOWN, State.ACCEPTED)
+
+
+class Payment(Struct, frozen=True, kw_only=True):
+    """Amounts in minor units of the intent's currency.
+
+    `authorized` is what a rail promised, `captured` what was claimed of it or collected, `refunded` what went back.
+    """
+
+    id: UUID
+    version: int
+    intent: PaymentIntentCreated
+    maker: str
+    status: Status
+    method: Method | None = None
+    requests: Mapping[str, Request] = {}
+    approvers: frozenset[str] = frozenset()
+    authorized: int = 0
+    captured: int = 0
+    refunded: int = 0
+    expiring: bool = False
+    """A void is under way because its time had come, not because somebody canceled it."""
+
+    @property
+    def attempt(self) -> Request | None:
+        """The latest attempt."""
+        begun = [request for request in self.requests.values() if request.operation in BEGINS]
+        return begun[-1] if begun else None
+
+    @property
+    def open(self) -> list[Request]:
+        """What a rail has still to answer."""
+        return [request for request in self.requests.values() if request.is_open]
+
+    def next_request_id(self) -> str:
+        """Of the next operation: the same for everyone who decides it."""
+        return ids.request_id(uuid5(self.id, f"request:{len(self.requests) + 1}"))
+
+
+def create(
+    *,
+    book_id: UUID,
+    account_id: UUID,
+    direction: str,
+    amount: int,
+    currency: str,
+    capture: str,
+    approvals: int,
+    expires_at: datetime | None,
+    now: datetime,
+    description: str = "",
+    reference: str = "",
+    descriptor: str = "",
+    metadata: dict[str, str] | None = None,
+) -> PaymentIntentCreated:
+    """An intent without a method; raises PaymentExpiresInPast."""
+    if expires_at is not None and expires_at <= now:
+        raise PaymentExpiresInPast(expires_at)
+    return PaymentIntentCreated(
+        book_id=book_id,
+        account_id=account_id,
+        direction=direction,
+        amount=amount,
+        currency=currency,
+        capture=capture,
+        approvals=approvals,
+        expires_at=expires_at,
+        description=description,
+        reference=reference,
+        descriptor=descriptor,
+        metadata=metadata or {},
+    )
+
+
+def attach(payment: Payment, *, method: Method) -> PaymentMethodAttached:
+    """Say what it is paid with.
+
+    Raises:
+        PaymentStatusForbids: It is confirmed, or over.
+        PaymentMethodUnfit: Money does not come in, or go out, that way.
+    """
+    _must_allow(payment, Trigger.METHOD, "attach_method")
+    rail = RAIL_OF[type(method)]
+    if (payment.intent.direction, rail) not in FIRST:
+        raise PaymentMethodUnfit(payment.id, rail.value, payment.intent.direction)
+    return PaymentMethodAttached(method=method)
+
+
+def confirm(payment: Payment, *, now: datetime) -> PaymentConfirmed:
+    """Have it done; where others must approve it, it waits for them.
+
+    Raises:
+        PaymentStatusForbids: It has no method yet, is confirmed, or over; or its time has come.
+    """
+    _must_allow(payment, Trigger.CONFIRMED, "confirm", now)
+    return PaymentConfirmed()
+
+
+def approve(payment: Payment, *, approver: str, now: datetime) -> PaymentApproved:
+    """One yes of those it waits for.
+
+    Raises:
+        PaymentStatusForbids: It waits for none; or its time has come.
+        PaymentApproverIsMaker: Whoever made it does not approve it.
+        PaymentApprovalNotWanted: That one has approved it.
+    """
+    _must_allow(payment, Trigger.APPROVED, "approve", now)
+    if approver == payment.maker:
+        raise PaymentApproverIsMaker(payment.id, approver)
+    if approver in payment.approvers:
+        raise PaymentApprovalNotWanted(payment.id, approver)
+    return PaymentApproved(approver=approver)
+
+
+def start(payment: Payment, *, route: str, decision: dict[str, Any], now: datetime) -> PaymentAttemptStarted:
+    """Begin an attempt on a route of the method's rail.
+
+    Raises:
+        PaymentStatusForbids: It is not confirmed and approved; or its time has come.
+        PaymentOutcomeIsUnknown, PaymentBusy: An attempt is under way.
+    """
+    _must_allow(payment, Trigger.ATTEMPT, "start_attempt", now)
+    _must_be_settled(payment)
+    assert payment.method is not None, payment
+    rail = RAIL_OF[type(payment.method)]
+    return PaymentAttemptStarted(
+        request_id=payment.next_request_id(),
+        operation=FIRST[payment.intent.direction, rail],
+        rail=rail,
+        route=route,
+        amount=payment.intent.amount,
+        decision=decision,
+    )
+
+
+def increase(payment: Payment, *, amount: int) -> PaymentOperationRequested:
+    """Have more promised upon the authorization; raises as `capture` does."""
+    authorization = _authorization(payment, "increase")
+    return _requested(payment, Operation.INCREMENT, authorization, amount)
+
+
+def capture(payment: Payment, *, amount: int | None, final: bool, now: datetime) -> PaymentOperationRequested:
+    """Claim some or all of what is authorized and not captured; None for all of it, which is final in any case.
+
+    Raises:
+        PaymentStatusForbids: There is no authorization to capture; or its time has come.
+        PaymentOutcomeIsUnknown, PaymentBusy: Something else was asked upon it.
+        PaymentAmountExceeded: More than is left.
+    """
+    authorization = _authorization(payment, "capture", now)
+    left = payment.authorized - payment.captured
+    taken = left if amount is None else amount
+    if taken > left:
+        raise PaymentAmountExceeded(payment.id, "authorized", taken, left)
+    return _requested(payment, Operation.CAPTURE, authorization, taken, final=final or taken == left)
+
+
+def cancel(payment: Payment, *, reason: str) -> PaymentCanceled | PaymentOperationRequested:
+    """No longer wanted: at once, or, where something is authorized, once the rail has given it up.
+
+    Raises:
+        PaymentStatusForbids: It is over, or the payer is about to pay.
+        PaymentOutcomeIsUnknown, PaymentBusy: A rail was asked, and has to answer first.
+    """
+    if payment.status is Status.REQUIRES_CAPTURE:
+        return _requested_void(payment, reason)
+    _must_allow(payment, Trigger.CANCELED, "cancel")
+    _must_be_settled(payment)
+    return PaymentCanceled(reason=reason)
+
+
+def expire(payment: Payment, *, now: datetime) -> PaymentExpired | PaymentOperationRequested:
+    """End what was not done in time, as `cancel` does.
+
+    Raises:
+        PaymentNotDue: Its time has not come, or it has none.
+        What `cancel` raises.
+    """
+    if not is_due(payment, now):
+        raise PaymentNotDue(payment.id, payment.intent.expires_at)
+    if payment.status is Status.REQUIRES_CAPTURE:
+        return _requested_void(payment, EXPIRY)
+    _must_allow(payment, Trigger.EXPIRED, "expire")
+    _must_be_settled(payment)
+    return PaymentExpired()
+
+
+EXPIRY: Final = "expired"
+"""The reason of a void whose payment's time had come."""
+
+
+def refund(payment: Payment, *, amount: int | None, upon: str | None, reason: str) -> PaymentOperationRequested:
+    """Give back some or all of what was captured; None for all that is left.
+
+    Args:
+        upon: The request id of the capture; None for the latest one of which so much is left.
+
+    Raises:
+        PaymentStatusForbids: Nothing was captured.
+        PaymentOutcomeIsUnknown: Something else has to be known first.
+        PaymentHasNoSuchRequest: That is no capture of this payment.
+        PaymentAmountExceeded: More than is left, refunds under way counted.
+    """
+    if any(request.state is State.UNKNOWN for request in payment.requests.values()):
+        raise PaymentOutcomeIsUnknown(payment.id)
+    taken = [one for one in payment.requests.values() if one.operation in _TAKES and one.state is State.DONE]
+    if not taken or payment.intent.direction != "in":
+        raise PaymentStatusForbids(payment.id, payment.status, "refund")
+    if upon is not None and upon not in {one.id for one in taken}:
+        raise PaymentHasNoSuchRequest(payment.id, upon)
+    wanted = [one for one in taken if upon in (None, one.id)]
+    left = {one.id: one.amount - one.refunded for one in wanted}
+    most = max(left.values())
+    asked = most if amount is None else amount
+    fit = [one for one in wanted if left[one.id] >= max(asked, 1)]
+    if not fit:
+        raise PaymentAmountExceeded(payment.id, "captured", asked, most)
+    return _requested(payment, Operation.REFUND, fit[-1], asked, reason=reason)
+
+
+_TAKES: Final = frozenset({Operation.CAPTURE, Operation.COLLECT})
+
+
+def give_up(payment: Payment, *, reason: str) -> PaymentFailed:
+    """Make no further attempt with this method.
+
+    Raises:
+        PaymentStatusForbids: It is not being tried.
+        PaymentOutcomeIsUnknown, PaymentBusy: An attempt is under way.
+    """
+    _must_allow(payment, Trigger.FAILED, "give_up")
+    _must_be_settled(payment)
+    return PaymentFailed(reason=reason)
+
+
+def answer(payment: Payment, *, request_id: str, answer: Approved | Declined | Accepted | Unknown) -> Event:
+    """What a rail's answer to a request comes to, whenever and however often it comes.
+
+    Raises:
+        PaymentHasNoSuchRequest: It was never asked.
+        PaymentAnswerKnown: It says nothing new, and changes nothing.
+    """
+    request = payment.requests.get(request_id)
+    if request is None:
+        raise PaymentHasNoSuchRequest(payment.id, request_id)
+    match answer:
+        case Approved():
+            said, is_as_asked = (
+                State.DONE,
+                (answer.amount, answer.currency) == (request.amount, payment.intent.currency),
+            )
+        case Declined():
+            said, is_as_asked = State.FAILED, True
+        case Accepted():
+            said, is_as_asked = State.ACCEPTED, True
+        case Unknown():
+            said, is_as_asked = State.UNKNOWN, True
+    if not request.is_open:
+        if said not in (State.DONE, State.FAILED) or said is request.state or request.contradicted:
+            raise PaymentAnswerKnown(payment.id, request_id, request.state)
+        return PaymentAnswerContradicted(request_id=request_id, known=request.state, said=msgspec.to_builtins(answer))
+    if not is_as_asked:
+        assert isinstance(answer, Approved)
+        return _unknown(payment, request, f"the rail speaks of {answer.amount} {answer.currency}")
+    match answer:
+        case Approved():
+            return PaymentOperationDone(
+                request_id=request_id,
+                operation=request.operation,
+                amount=answer.amount,
+                reference=answer.reference,
+                code=answer.code,
+                authorization=answer.authorization,
+                settles_on=answer.settles_on,
+            )
+        case Declined():
+            return PaymentOperationFailed(
+                request_id=request_id,
+                operation=request.operation,
+                code=answer.code,
+                reason=answer.reason,
+                message=answer.message,
+                retry=answer.retry,
+            )
+        case Accepted():
+            if request.state is State.ACCEPTED:
+                raise PaymentAnswerKnown(payment.id, request_id, request.state)
+            return PaymentOperationAccepted(request_id=request_id, reference=answer.reference, code=answer.code)
+        case Unknown(why=why):
+            return _unknown(payment, request, why)
+
+
+def _unknown(payment: Payment, request: Request, why: str) -> PaymentOutcomeUnknown:
+    """Once a rail has said that it has taken it, that it says nothing for a while is no news."""
+    if request.state is not State.REQUESTED:
+        raise PaymentAnswerKnown(payment.id, request.id, request.state)
+    return PaymentOutcomeUnknown(request_id=request.id, why=why)
+
+
+def is_due(payment: Payment, now: datetime) -> bool:
+    """Whether its time has come."""
+    return payment.intent.expires_at is not None and payment.intent.expires_at <= now
+
+
+def _must_allow(payment: Payment, trigger: Trigger, operation: str, now: datetime | None = None) -> None:
+    if (payment.status, trigger) not in TRANSITIONS or (now is not None and is_due(payment, now)):
+        raise PaymentStatusForbids(payment.id, payment.status, operation)
+
+
+def _must_be_settled(payment: Payment) -> None:
+    """Nothing is being asked of a rail: what is unknown is said first."""
+    for request in payment.open:
+        if request.state is State.UNKNOWN:
+            raise PaymentOutcomeIsUnknown(payment.id)
+    if payment.open:
+        raise PaymentBusy(payment.id, payment.open[0].operation)
+
+
+def _authorization(payment: Payment, operation: str, now: datetime | None = None) -> Request:
+    if payment.status is not Status.REQUIRES_CAPTURE or (now is not None and is_due(payment, now)):
+        raise PaymentStatusForbids(payment.id, payment.status, operation)
+    _must_be_settled(payment)
+    attempt = payment.attempt
+    assert attempt is not None and attempt.operation is Operation.AUTHORIZE, payment
+    return attempt
+
+
+def _requested_void(payment: Payment, reason: str) -> PaymentOperationRequested:
+    authorization = _authorization(payment, "cancel")
+    return _requested(
+        payment, Operation.VOID, authorization, payment.authorized - payment.captured, final=True, reason=reason
+    )
+
+
+def _requested(
+    payment: Payment, operation: Operation, upon: Request, amount: int, *, final: bool = False, reason: str = ""
+) -> PaymentOperationRequested:
+    return PaymentOperationRequested(
+        request_id=payment.next_request_id(),
+        operation=operation,
+        upon=upon.id,
+        amount=amount,
+        final=final,
+        reason=reason,
+    )
+
+
+def fold(payment_id: UUID, events: Iterable[Recorded]) -> Payment | None:
+    """The payment after those events of its stream; None where there is none, which a kept refusal does not change."""
+    payment = None
+    for recorded in events:
+        if isinstance(recorded.event, PaymentIntentCreated):
+            payment = created(payment_id, recorded.event, recorded.metadata.actor)
+        elif payment is not None:
+            payment = evolve(payment, recorded.event, recorded.recorded_at)
+    return payment
+
+
+def created(payment_id: UUID, event: PaymentIntentCreated, maker: str) -> Payment:
+    return Payment(id=payment_id, version=1, intent=event, maker=maker, status=Status.REQUIRES_PAYMENT_METHOD)
+
+
+def evolve(payment: Payment, event: Event, at: datetime) -> Payment:
+    """The payment after one more of its events, recorded at that time; never refuses."""
+    payment = replace(payment, version=payment.version + 1)
+    match event:
+        case PaymentMethodAttached(method=method):
+            return _by(replace(payment, method=method), Trigger.METHOD)
+        case PaymentConfirmed():
+            return _by(payment, Trigger.APPROVAL_WANTED if payment.intent.approvals else Trigger.CONFIRMED)
+        case PaymentValidated(passed=passed):
+            return payment if passed else _by(payment, Trigger.REJECTED)
+        case PaymentApproved(approver=approver):
+            payment = replace(payment, approvers=payment.approvers | {approver})
+            return _by(payment, Trigger.APPROVED) if len(payment.approvers) >= payment.intent.approvals else payment
+        case PaymentAttemptStarted():
+            begun = Request(
+                id=event.request_id,
+                operation=Operation(event.operation),
+                rail=Rail(event.rail),
+                route=event.route,
+                amount=event.amount,
+                state=State.REQUESTED,
+                requested_at=at,
+            )
+            return _by(_with(payment, begun), Trigger.ATTEMPT)
+        case PaymentOperationRequested():
+            return _asked(payment, event, at)
+        case PaymentActionRequired():
+            return _by(payment, Trigger.ACTION)
+        case PaymentOperationAccepted(request_id=request_id, reference=reference):
+            return _now(payment, request_id, State.ACCEPTED, reference=reference)
+        case PaymentOutcomeUnknown(request_id=request_id):
+            return _now(payment, request_id, State.UNKNOWN)
+        case PaymentOperationFailed():
+            return _failed(payment, event)
+        case PaymentOperationDone():
+            return _done(payment, event)
+        case PaymentAnswerContradicted(request_id=request_id):
+            return _with(payment, replace(payment.requests[request_id], contradicted=True))
+        case PaymentFailed():
+            return _by(payment, Trigger.FAILED)
+        case PaymentCanceled():
+            return _by(payment, Trigger.CANCELED)
+        case PaymentExpired():
+            return _by(payment, Trigger.EXPIRED)
+        case _:
+            raise AssertionError(event)
+
+
+def _by(payment: Payment, trigger: Trigger) -> Payment:
+    return replace(payment, status=TRANSITIONS[payment.status, trigger])
+
+
+def _with(payment: Payment, request: Request) -> Payment:
+    return replace(payment, requests={**payment.requests, request.id: request})
+
+
+def _now(payment: Payment, request_id: str, state: State, **changed: Any) -> Payment:
+    return _with(payment, replace(payment.requests[request_id], state=state, **changed))
+
+
+def _asked(payment: Payment, event: PaymentOperationRequested, at: datetime) -> Payment:
+    upon, operation = payment.requests[event.upon], Operation(event.operation)
+    if operation is Operation.REFUND:
+        payment = _with(payment, replace(upon, refunded=upon.refunded + event.amount))
+    asked = Request(
+        id=event.request_id,
+        operation=operation,
+        rail=upon.rail,
+        route=upon.route,
+        amount=event.amount,
+        state=State.REQUESTED,
+        requested_at=at,
+        upon=event.upon,
+        final=event.final,
+        reason=event.reason,
+    )
+    expiring = payment.expiring or (operation is Operation.VOID and event.reason == EXPIRY)
+    return _with(replace(payment, expiring=expiring), asked)
+
+
+def _failed(payment: Payment, event: PaymentOperationFailed) -> Payment:
+    request = payment.requests[event.request_id]
+    payment = _now(payment, request.id, State.FAILED)
+    match request.operation:
+        case Operation.AUTHORIZE | Operation.COLLECT | Operation.PAYOUT:
+            return _by(payment, Trigger.FAILED if event.retry == Retry.NEVER else Trigger.ATTEMPT_FAILED)
+        case Operation.REFUND:
+            upon = payment.requests[request.upon]
+            return _with(payment, replace(upon, refunded=upon.refunded - request.amount))
+        case Operation.VOID:
+            return replace(payment, expiring=False)
+        case _:
+            return payment
+
+
+def _done(payment: Payment, event: PaymentOperationDone) -> Payment:
+    request = payment.requests[event.request_id]
+    payment = _now(
+        payment, request.id, State.DONE, reference=event.reference, hold_id=event.hold_id, entry_id=event.entry_id
+    )
+    match request.operation:
+        case Operation.AUTHORIZE:
+            return _by(replace(payment, authorized=request.amount), Trigger.AUTHORIZED)
+        case Operation.INCREMENT:
+            return replace(payment, authorized=payment.authorized + request.amount)
+        case Operation.CAPTURE:
+            payment = replace(payment, captured=payment.captured + request.amount)
+            if payment.captured == payment.authorized:
+                return _by(payment, Trigger.CAPTURED_WHOLE)
+            return _by(payment, Trigger.CAPTURE_ENDED if request.final else Trigger.CAPTURED_PART)
+        case Operation.VOID:
+            if payment.captured:
+                return _by(payment, Trigger.CAPTURE_ENDED)
+            return _by(payment, Trigger.EXPIRED if payment.expiring else Trigger.VOIDED)
+        case Operation.COLLECT | Operation.PAYOUT:
+            captured = request.amount if request.operation is Operation.COLLECT else 0
+            return _by(replace(payment, captured=captured), Trigger.DONE)
+        case Operation.REFUND:
+            return replace(payment, refunded=payment.refunded + request.amount)
