@@ -1,0 +1,1 @@
+"""ACH: Nacha files, written and read by ourselves, since no kept library writes valid ones."""
