@@ -39,6 +39,7 @@ def rejections(reading: Reading) -> set[tuple[str, int]]:
         (2, 51, "PPX", "entry_class"),
         (2, 54, " " * 10, "description"),
         (2, 79, "3", "originator_status"),
+        (2, 79, "0", "originator_status"),  # Of accounting advices alone.
         (3, 2, "20", "transaction_code"),
         (3, 12, "5", "check_digit"),
         (3, 13, " " * 17, "account"),
@@ -82,6 +83,7 @@ REARRANGED: dict[str, tuple[str, Callable[[list[str]], list[str]]]] = {
     "no entry": ("outside_entry", lambda lines: [*lines[:2], *lines[4:]]),
     "empty batch": ("batch_empty", lambda lines: [*lines[:2], *lines[5:]]),
     "entries swapped": ("trace_order", lambda lines: [*lines[:2], *lines[3:5], lines[2], *lines[5:]]),
+    "entry twice": ("trace_order", lambda lines: [*lines[:3], *lines[2:]]),
     "no record": ("record_type", lambda lines: ["x" * 94, *lines]),
     "a character too many": ("record_length", lambda lines: ["".join(lines) + "x"]),
 }
@@ -162,6 +164,19 @@ def test_one_changed_character_never_raises() -> None:
                         file_of(reading)
                     except ValueError:
                         assert line in (1, 2, 5)
+
+
+@pytest.mark.parametrize(("name", "good", "bad"), [("change", "C01", "C92"), ("returns", "R10", "R48")])
+def test_codes_that_there_are_not(name: str, good: str, bad: str) -> None:
+    """
+    A notification of change or a return says why, in a code of the list.
+    """
+    data = write(SAMPLES[name])
+
+    reading = read(data.replace(good.encode(), bad.encode()))
+
+    assert [finding.what for finding in reading.findings][0].startswith(repr(bad))
+    assert not reading.accepted
 
 
 def test_digits_of_other_scripts_are_no_number() -> None:

@@ -71,6 +71,29 @@ def test_the_hash_keeps_its_last_ten_digits() -> None:
 
     assert lines[502][10:20] == str(500 * 23138010)[-10:]
     keeps_the_rules(write(many))
+    assert read(write(many)).findings == []
+
+
+@pytest.mark.parametrize("count", range(1, 17))
+def test_the_last_block_is_filled_and_no_more(count: int) -> None:
+    """
+    Six entries fill a block of ten to the last record, seven begin another.
+    """
+    data = write(file(batch(*(entry(number) for number in range(1, count + 1)))))
+
+    assert len(data) == 95 * (10 if count <= 6 else 20)
+    keeps_the_rules(data)
+    assert read(data).findings == []
+
+
+def test_a_loan_is_debited_in_a_reversal() -> None:
+    """
+    55 is the debit that is not numbered like the others.
+    """
+    data = write(file(batch(entry(transaction_code=55), description="REVERSAL")))
+
+    assert data.decode().split("\n")[1].startswith("5225")
+    assert read(data).findings == []
 
 
 BLANK = "   "
