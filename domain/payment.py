@@ -171,6 +171,10 @@ class Request(Struct, frozen=True, kw_only=True):
     final: bool = False
     reason: str = ""
     reference: str = ""
+    declined: str = ""
+    """Why it failed, in our words, and what may be done about it: `never`, `later` or `elsewhere`."""
+    retry: str = ""
+    answered_at: datetime | None = None
     refunded: int = 0
     """Of a capture or collection: what refunds were requested of it, less those that failed."""
     contradicted: bool = False
@@ -576,7 +580,7 @@ def evolve(payment: Payment, event: Event, at: datetime) -> Payment:
         case PaymentOutcomeUnknown(request_id=request_id):
             return _now(payment, request_id, State.UNKNOWN)
         case PaymentOperationFailed():
-            return _failed(payment, event)
+            return _failed(payment, event, at)
         case PaymentOperationDone():
             return _done(payment, event)
         case PaymentAnswerContradicted(request_id=request_id):
@@ -623,9 +627,9 @@ def _asked(payment: Payment, event: PaymentOperationRequested, at: datetime) -> 
     return _with(replace(payment, expiring=expiring), asked)
 
 
-def _failed(payment: Payment, event: PaymentOperationFailed) -> Payment:
+def _failed(payment: Payment, event: PaymentOperationFailed, at: datetime) -> Payment:
     request = payment.requests[event.request_id]
-    payment = _now(payment, request.id, State.FAILED)
+    payment = _now(payment, request.id, State.FAILED, declined=event.reason, retry=event.retry, answered_at=at)
     match request.operation:
         case Operation.AUTHORIZE | Operation.COLLECT | Operation.PAYOUT:
             return _by(payment, Trigger.FAILED if event.retry == Retry.NEVER else Trigger.ATTEMPT_FAILED)
