@@ -10,6 +10,7 @@ from domain.audit import Seal
 from domain.events import RawEvent
 from domain.ledger import Batch, Head
 from domain.posting import Totals
+from domain.upi import Holder
 
 
 class Writing(Protocol):
@@ -97,4 +98,18 @@ class Reads(Protocol):
 
         Raises:
             Unavailable: The store cannot be reached or did not answer in time.
+        """
+
+
+class Addresses(Protocol):
+    """Who is behind a virtual payment address."""
+
+    async def resolve(self, vpa: str, *, request_id: str, now: datetime) -> Holder | None:
+        """Whose it is; None: nobody's, or no address at all.
+
+        Args:
+            request_id: 22 letters and digits that nothing else was asked under.
+
+        Raises:
+            Unavailable: The bank did not say.
         """
