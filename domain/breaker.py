@@ -89,6 +89,11 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     probe_patience_s: int = 60
 
 
+OF_ROUTE: Final = Thresholds()
+OF_RAIL: Final = Thresholds(calls_min=40, failures_in_row=15, failure_percent=80)
+"""Slower to open than its routes: one that fails closes itself before the rail is taken for broken."""
+
+
 class Bucket(Struct, frozen=True, array_like=True):
     """Counts of one stretch of time. `number`: whole bucket lengths since 1970. Failures include timeouts."""
 
@@ -149,6 +154,16 @@ def key(rail: Rail, route: str = "") -> str:
     return f"{rail}/{route}" if route else str(rail)
 
 
+def keys(rail: Rail, route: str) -> tuple[str, str]:
+    """Of the breakers that a call is under: its rail's and its route's."""
+    return key(rail), key(rail, route)
+
+
+def usual(of: str) -> Thresholds:
+    """For a breaker of that name, unless others are given."""
+    return OF_ROUTE if "/" in of else OF_RAIL
+
+
 def allow(breaker: Breaker, now: datetime) -> Permit:
     """Whether a call may go out; changes nothing. Whoever is told `PROBE` takes it with `probe` first."""
     decided = in_force(breaker, now)
@@ -194,28 +209,39 @@ def probe(breaker: Breaker, now: datetime) -> Breaker:
     return began if breaker.state is State.HALF_OPEN else _after(began, Cause.PROBED, "its time was over", now)
 
 
-def observe(breaker: Breaker, outcome: Outcome, latency_ms: int, now: datetime, *, probe: bool = False) -> Breaker:
-    """The breaker after a call's end.
+def observe(
+    breaker: Breaker, outcome: Outcome, latency_ms: int, now: datetime, *, probe: bool = False, times: int = 1
+) -> Breaker:
+    """The breaker after a call's end. It never opens upon a call that went well, only upon one that failed or was slow.
 
     Args:
         latency_ms: From question to answer, or to where patience ended.
         probe: Whether the call was taken with `probe`. Others that end while it is half-open were sent before it
             opened, and say nothing about now.
+        times: So many calls that all went well (`went_well`) are counted at once.
     """
-    limits = breaker.thresholds
-    failed = outcome is not Outcome.SUCCESS
-    slow = outcome is Outcome.TIMEOUT or latency_ms >= limits.slow_ms
+    failed, slow = outcome is not Outcome.SUCCESS, _is_slow(breaker, outcome, latency_ms)
+    assert times == 1 or not (failed or slow or probe), (outcome, latency_ms, probe, times)
     counted = replace(
         breaker,
-        window=_counted(breaker, now, failed=failed, slow=slow),
+        window=_counted(breaker, now, Bucket(0, times, int(failed), int(slow))),
         failures_in_row=breaker.failures_in_row + 1 if failed else 0,
     )
-    if breaker.state is State.CLOSED:
+    if breaker.state is State.CLOSED and (failed or slow):
         reason = _trips(counted, now)
         return _opened(counted, Cause.TRIPPED, reason, now) if reason else counted
     if breaker.state is State.HALF_OPEN and probe:
         return _probed(counted, outcome, now, slow=slow, latency_ms=latency_ms)
     return counted
+
+
+def went_well(breaker: Breaker, outcome: Outcome, latency_ms: int) -> bool:
+    """Neither failed nor slow."""
+    return outcome is Outcome.SUCCESS and not _is_slow(breaker, outcome, latency_ms)
+
+
+def _is_slow(breaker: Breaker, outcome: Outcome, latency_ms: int) -> bool:
+    return outcome is Outcome.TIMEOUT or latency_ms >= breaker.thresholds.slow_ms
 
 
 def force(breaker: Breaker, state: State, *, reason: str, actor: str, until: datetime | None, now: datetime) -> Breaker:
@@ -300,14 +326,14 @@ def _after(breaker: Breaker, cause: Cause, reason: str, now: datetime) -> Breake
     return replace(breaker, state=after, since=since, history=(*breaker.history, noted)[-HISTORY:])
 
 
-def _counted(breaker: Breaker, now: datetime, *, failed: bool, slow: bool) -> tuple[Bucket, ...]:
-    """The window with one more call, less what has fallen out of it. A clock that went back adds to an older bucket."""
+def _counted(breaker: Breaker, now: datetime, more: Bucket) -> tuple[Bucket, ...]:
+    """The window with more calls, less what has fallen out of it. A clock that went back adds to an older bucket."""
     number = _bucket_number(breaker, now)
     newest = max(number, breaker.window[-1].number if breaker.window else number)
     live = {b.number: b for b in breaker.window if b.number > newest - breaker.thresholds.buckets}
     if number > newest - breaker.thresholds.buckets:
         was = live.get(number, Bucket(number))
-        live[number] = Bucket(number, was.calls + 1, was.failures + failed, was.slow + slow)
+        live[number] = Bucket(number, was.calls + more.calls, was.failures + more.failures, was.slow + more.slow)
     return tuple(live[number] for number in sorted(live))
 
 

@@ -14,10 +14,11 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.breaker import Breaker, Permit, allow, allow_all, in_force, retry_at
+from domain.breaker import Breaker, Permit, allow, allow_all, in_force, key, keys, retry_at
 from domain.money import AMOUNT_MAX
 from domain.rail import Card, Method, Rail
 from domain.traffic import Traffic, statistics
+from domain.watch import Watched
 
 WHOLE: Final = 1_000_000
 """Scores and rates are in millionths, whole numbers: the same on every machine."""
@@ -307,6 +308,28 @@ def health_of(
         refused=seen.refused,
         latency_ms=seen.latency_ms,
     )
+
+
+def healths(
+    routes: Iterable[Route],
+    shared: Mapping[str, Watched],
+    now: datetime,
+    *,
+    closed: Mapping[str, tuple[str, datetime | None]],
+) -> dict[str, Health]:
+    """What is known of each route now, by its name.
+
+    Args:
+        shared: By the names of breakers; of what is not in it nothing is known yet.
+        closed: By route, those whose calendar says that nothing is taken now: why, and until when.
+    """
+    known: dict[str, Health] = {}
+    for route in routes:
+        breakers = [shared[name].breaker for name in keys(route.rail, route.name) if name in shared]
+        own = shared.get(key(route.rail, route.name), Watched())
+        why, opens_at = closed.get(route.name, ("", None))
+        known[route.name] = health_of(breakers, own.traffic, now, closed=why, opens_at=opens_at)
+    return known
 
 
 def _why(breaker: Breaker, now: datetime) -> str:

@@ -5,6 +5,7 @@ Counts in buckets of time that are added to, so that any number of processes can
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -95,8 +96,8 @@ class Statistics(Struct, frozen=True, kw_only=True, omit_defaults=True):
     latency_ms: int | None = None
 
 
-def add(traffic: Traffic, seen: Observation, now: datetime) -> Traffic:
-    """The window with one more call, less what has fallen out of it."""
+def add(traffic: Traffic, seen: Sequence[Observation], now: datetime) -> Traffic:
+    """The window with more calls, less what has fallen out of it."""
     number = _number(traffic.span, now)
     newest = max(number, traffic.tallies[-1].number if traffic.tallies else number)
     live = {tally.number: tally for tally in traffic.tallies if tally.number > newest - traffic.span.buckets}
@@ -125,13 +126,15 @@ def statistics(traffic: Traffic, now: datetime) -> Statistics:
     )
 
 
-def _plus(tally: Tally, seen: Observation) -> Tally:
-    place = min(bisect_left(BOUNDS_MS, seen.latency_ms), len(BOUNDS_MS) - 1)
+def _plus(tally: Tally, seen: Sequence[Observation]) -> Tally:
+    last = len(BOUNDS_MS) - 1
+    latencies = Counter(tally.latencies)
+    latencies.update(min(bisect_left(BOUNDS_MS, one.latency_ms), last) for one in seen)
     return Tally(
         tally.number,
-        tally.approved + (seen.approved is True),
-        tally.refused + (seen.approved is False),
-        {**tally.latencies, place: tally.latencies.get(place, 0) + 1},
+        tally.approved + sum(one.approved is True for one in seen),
+        tally.refused + sum(one.approved is False for one in seen),
+        dict(latencies),
     )
 
 

@@ -23,6 +23,8 @@ from domain.breaker import (
     release,
     retry_at,
 )
+from domain.traffic import Observation, statistics
+from domain.watch import Watched, watch
 from tests.support import NOW
 
 thresholds = st.builds(
@@ -148,7 +150,7 @@ def test_a_breaker_is_its_model(limits: Thresholds, steps: list[Step]) -> None:
         halfway = breaker.state
         breaker = observe(breaker, step.outcome, step.latency_ms, now, probe=is_probe)
         if halfway is State.CLOSED:
-            assert (breaker.state is State.OPEN) is model.must_open(now)
+            assert (breaker.state is State.OPEN) is ((failed or slow) and model.must_open(now))
         elif not is_probe:
             assert breaker.state is halfway
         elif failed or slow:
@@ -176,3 +178,31 @@ def test_a_clock_that_jumps_does_no_harm(limits: Thresholds, calls: list[tuple[i
         assert len(numbers) <= limits.buckets
         assert not numbers or numbers[-1] - numbers[0] < limits.buckets
     assert sum(bucket.calls for bucket in breaker.window) <= len(calls)
+
+
+observations = st.builds(
+    Observation,
+    outcome=st.sampled_from([Outcome.SUCCESS] * 3 + [Outcome.FAILURE, Outcome.TIMEOUT]),
+    latency_ms=st.sampled_from([50, 99, 100]),
+    approved=st.none() | st.booleans(),
+    probe=st.booleans(),
+)
+
+
+@given(thresholds, st.lists(st.tuples(st.integers(0, 25), st.lists(observations, max_size=20)), max_size=6))
+def test_many_at_once_are_as_each_by_itself(limits: Thresholds, told: list[tuple[int, list[Observation]]]) -> None:
+    """
+    What is told in batches comes to the same breaker, transition by transition, and to the same counts.
+    """
+    batched = single = Watched(breaker=Breaker(thresholds=limits))
+    now = NOW
+    for wait_s, batch in told:
+        now += timedelta(seconds=wait_s)
+        if allow(batched.breaker, now) is Permit.PROBE:
+            batched, single = (msgspec.structs.replace(w, breaker=probe(w.breaker, now)) for w in (batched, single))
+        batched = watch(batched, batch, now)
+        for one in batch:
+            single = watch(single, [one], now)
+
+        assert batched.breaker == single.breaker
+        assert statistics(batched.traffic, now) == statistics(single.traffic, now)

@@ -78,11 +78,12 @@ STORIES = {
         1  | timeout | closed | yes
         2  | fail    | open   | no
     """,
-    "a success between them ends the row": """
+    "a success between them ends the row, and opens nothing itself": """
         0  | fail    | closed | yes
         1  | fail    | closed | yes
         2  | ok      | closed | yes
-        3  | ok      | open   | no
+        3  | ok      | closed | yes
+        4  | fail    | open   | no
     """,
     "half of enough calls failed": """
         0  | ok      | closed | yes

@@ -460,7 +460,7 @@ def test_health_is_put_together_from_what_is_shared() -> None:
     thresholds = Thresholds(failures_in_row=1, open_s=60)
     rail = observe(Breaker(thresholds=thresholds), Outcome.FAILURE, 5, NOW)
     route = force(Breaker(), State.OPEN, reason="moving", actor="ann", until=LATER, now=NOW)
-    traffic = add(Traffic(), Observation(outcome=Outcome.SUCCESS, latency_ms=70, approved=True), NOW)
+    traffic = add(Traffic(), [Observation(outcome=Outcome.SUCCESS, latency_ms=70, approved=True)], NOW)
 
     assert health_of([rail, route], traffic, NOW) == Health(
         breakers=Permit.NO,

@@ -53,7 +53,7 @@ def test_a_window_slides() -> None:
     """
     traffic = Traffic(span=SPAN)
     for second, one in [(0, seen(10)), (9, seen(10, False)), (10, seen(10, None)), (29, seen(10))]:
-        traffic = add(traffic, one, at(second))
+        traffic = add(traffic, [one], at(second))
 
     assert [
         (now, found.approved, found.refused) for now in (29, 30, 59, 60) for found in [statistics(traffic, at(now))]
@@ -63,17 +63,17 @@ def test_a_window_slides() -> None:
         (59, 0, 0),
         (60, 0, 0),
     ]
-    assert len(add(traffic, seen(1), at(1000)).tallies) == 1
+    assert len(add(traffic, [seen(1)], at(1000)).tallies) == 1
 
 
 def test_a_clock_that_is_behind_takes_nothing_away() -> None:
     """
     What another process counted under a later time stays; what is older than the window is not counted.
     """
-    traffic = add(Traffic(span=SPAN), seen(10), at(100))
+    traffic = add(Traffic(span=SPAN), [seen(10)], at(100))
 
-    assert statistics(add(traffic, seen(10), at(85)), at(100)).approved == 2
-    assert add(traffic, seen(10), at(0)) == traffic
+    assert statistics(add(traffic, [seen(10)], at(85)), at(100)).approved == 2
+    assert add(traffic, [seen(10)], at(0)) == traffic
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,7 @@ def test_a_median_is_the_bound_above_it(latencies: list[int], median: int | None
     """
     Latencies are kept as counts up to bounds, so the median is one of those.
     """
-    traffic = Traffic()
-    for latency_ms in latencies:
-        traffic = add(traffic, seen(latency_ms), NOW)
+    traffic = add(Traffic(), [seen(latency_ms) for latency_ms in latencies], NOW)
 
     assert statistics(traffic, NOW).latency_ms == median
     assert median is None or median in BOUNDS_MS
@@ -96,7 +94,7 @@ def test_traffic_is_read_as_it_was_written() -> None:
     """
     Its JSON holds all of it, and nothing is little.
     """
-    traffic = add(add(Traffic(span=SPAN), seen(70), at(0)), seen(3000, False), at(20))
+    traffic = add(add(Traffic(span=SPAN), [seen(70)], at(0)), [seen(3000, False)], at(20))
 
     assert msgspec.json.decode(msgspec.json.encode(traffic), type=Traffic) == traffic
     assert msgspec.json.encode(Traffic()) == b"{}"
@@ -107,7 +105,7 @@ def test_another_span_keeps_what_can_be_kept() -> None:
     """
     Counts of buckets of another length have to go.
     """
-    traffic = add(Traffic(span=SPAN), seen(10), NOW)
+    traffic = add(Traffic(span=SPAN), [seen(10)], NOW)
 
     assert over(traffic, Span(bucket_s=10, buckets=9)).tallies == traffic.tallies
     assert over(traffic, Span(bucket_s=20, buckets=3)).tallies == ()
