@@ -359,7 +359,7 @@ class PaymentStatusForbids(Refusal):
 
     code = "payment_status_forbids"
     payment_id: UUID
-    status: str
+    payment_status: str
     operation: str
 
 
@@ -438,7 +438,7 @@ class PaymentHasNoSuchRequest(Refusal):
 
     code = "payment_request_not_found"
     payment_id: UUID
-    request_id: str
+    rail_request_id: str
 
 
 @dataclass(eq=False)
@@ -447,7 +447,7 @@ class PaymentAnswerKnown(Refusal):
 
     code = "payment_answer_known"
     payment_id: UUID
-    request_id: str
+    rail_request_id: str
     state: str
 
 
