@@ -175,7 +175,7 @@ def test_codes_that_there_are_not(name: str, good: str, bad: str) -> None:
 
     reading = read(data.replace(good.encode(), bad.encode()))
 
-    assert [finding.what for finding in reading.findings][0].startswith(repr(bad))
+    assert next(finding.what for finding in reading.findings).startswith(repr(bad))
     assert not reading.accepted
 
 
