@@ -7,10 +7,14 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from domain.audit import Seal
+from domain.breaker import Breaker, State
 from domain.events import RawEvent
 from domain.ledger import Batch, Head
 from domain.posting import Totals
+from domain.rail import Answer, Instruction, Rail
+from domain.traffic import Observation
 from domain.upi import Holder
+from domain.watch import Watched
 
 
 class Writing(Protocol):
@@ -113,3 +117,39 @@ class Addresses(Protocol):
         Raises:
             Unavailable: The bank did not say.
         """
+
+
+class RailPort(Protocol):
+    """One rail, whatever it speaks. Nothing is raised: what went wrong on the way is an unknown outcome."""
+
+    async def send(self, instruction: Instruction) -> Answer:
+        """Ask for it. Under one request id a rail does one thing at most, however often it is asked."""
+
+    async def inquire(self, instruction: Instruction) -> Answer:
+        """What became of it."""
+
+
+class Breakers(Protocol):
+    """Circuit breakers and windows of rails and routes, shared by all processes, under the names of `breaker.key`."""
+
+    def observe(self, rail: Rail, route: str, seen: Observation) -> None:
+        """Note how a call ended. It is shared within a second, and never makes the caller wait."""
+
+    async def look(self) -> Mapping[str, Watched]:
+        """All there is, a second old at most, to route by.
+
+        Raises:
+            Unavailable: The store cannot be reached or did not answer in time; so do all that follow.
+        """
+
+    async def take_probe(self, rail: Rail, route: str) -> bool:
+        """Leave for one call over that route where a breaker lets only probes through; False if another has it.
+
+        The call's observation then says that it was a probe.
+        """
+
+    async def force(self, name: str, state: State, *, reason: str, actor: str, until: datetime | None) -> Breaker:
+        """An operator's decision, open or closed, until then or until it is released; the breaker after it."""
+
+    async def release(self, name: str, *, reason: str, actor: str) -> Breaker:
+        """The end of an operator's decision; the breaker after it."""
