@@ -32,7 +32,7 @@ class Patience(Struct, frozen=True, kw_only=True):
     """How long is waited, in seconds.
 
     Args:
-        connect_s: For a connection, and again for the answer to the sign-on.
+        connect_s: For a connection that has signed on.
         answer_s: For an answer.
         idle_s: Without a word from the other side, before an echo is asked for; one that is not answered ends the line.
         pause_s, pause_max_s: After a connection that failed, before the next is tried; twice that after the second.
@@ -89,7 +89,7 @@ class Link:
         line = self._line
         if line is None or line.lost:
             line = await self._connected()
-        return await line.ask(key, message, self._patience.answer_s)
+        return await line.ask(key, message)
 
     @property
     def connected(self) -> bool:
@@ -128,11 +128,11 @@ class Link:
                 self._acquirer.host,
                 self._acquirer.port,
             )
-        try:
-            await line.manage(SIGN_ON, patience.connect_s)
-        except BaseException:
-            line.give_up("it did not sign on")
-            raise
+            try:
+                await line.manage(SIGN_ON)
+            except BaseException:
+                line.give_up("it did not sign on")
+                raise
         line.echo_when_idle()
         return line
 
@@ -183,7 +183,7 @@ class _Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.give_up("the connection was closed" if exc is None else f"the connection was lost: {exc}")
 
-    async def ask(self, key: str, message: bytes, within_s: float) -> Fields:
+    async def ask(self, key: str, message: bytes) -> Fields:
         """The answer to a message; the same one asked again while it is waited for shares the answer.
 
         Raises:
@@ -197,10 +197,10 @@ class _Line(asyncio.Protocol):
         self._waiting.setdefault(key, []).append(future)
         self._send(message)
         self._counts.sent += 1
-        self._expire_at(self._loop.time() + within_s, key, future)
+        self._expire_at(self._loop.time() + self._patience.answer_s, key, future)
         return await future
 
-    async def manage(self, what: str, within_s: float) -> None:
+    async def manage(self, what: str) -> None:
         """Ask for a sign-on or an echo, and see it granted.
 
         Raises:
@@ -208,7 +208,7 @@ class _Line(asyncio.Protocol):
         """
         self._traces += 1
         asked = manage(what, self._traces, datetime.now(UTC), self._acquirer)
-        fields = await self.ask(asked.key, asked.message, within_s)
+        fields = await self.ask(asked.key, asked.message)
         if fields.get(39) != "00":
             raise NoAnswer(f"network management {what} was answered {fields.get(39)}")
 
@@ -245,7 +245,7 @@ class _Line(asyncio.Protocol):
 
     async def _ask_for_echo(self) -> None:
         try:
-            await self.manage(ECHO, self._patience.answer_s)
+            await self.manage(ECHO)
         except (NoAnswer, NotSent) as error:
             self._echo = None  # This very task, which giving up would cancel.
             self.give_up(f"no echo: {error}")
@@ -300,7 +300,7 @@ class _Line(asyncio.Protocol):
                 self._counts.unmatched += 1
 
     def _expire_at(self, when: float, key: str, future: "asyncio.Future[Fields]") -> None:
-        """One timer for all: but for sign-on, deadlines come in the order in which they were set."""
+        """One timer for all: deadlines come in the order in which they are set."""
         self._deadlines.append((when, key, future))
         if self._sweep is None:
             self._sweep = self._loop.call_at(when, self._expire)
