@@ -6,6 +6,7 @@ Its totals are kept apart (`domain.posting.Totals`): they change with every post
 from collections.abc import Iterable
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from domain.book import Book
 from domain.errors import (
+    AccountCodeReserved,
     AccountCodeTaken,
     AccountIsClosed,
     AccountIsFrozen,
@@ -95,6 +97,16 @@ class Account(Struct, frozen=True):
         return found
 
 
+RESERVED: Final = ("clearing:", "suspense:")
+"""How the codes of accounts begin that Daybook opens itself and must always be able to post to."""
+
+
+def must_not_be_reserved(account_id: UUID, code: str) -> None:
+    """Raises AccountCodeReserved."""
+    if code.startswith(RESERVED):
+        raise AccountCodeReserved(account_id)
+
+
 class Balance(Struct, frozen=True):
     """On the normal side, in minor units. `highest` is what it comes to if all incoming holds are captured."""
 
@@ -132,11 +144,13 @@ def open_account(
 
     Raises:
         BookNotFound: There is no such book.
+        AccountCodeReserved: Accounts of that code are opened by Daybook alone.
         AccountCodeTaken: The book has, or had, an account of that code.
         LimitsContradict: No balance could satisfy the limits.
     """
     if book is None:
         raise BookNotFound(book_id)
+    must_not_be_reserved(account_id, code)
     if existing is not None:
         raise AccountCodeTaken(account_id)
     event = AccountOpened(
@@ -171,10 +185,12 @@ def change_limits(
         effective_at: Aware, not before `now`; None for at once.
 
     Raises:
+        AccountCodeReserved: It is one of Daybook's own, which has no limits.
         AccountIsClosed: There is nothing left to limit.
         LimitsInPast: What was decided then stays decided.
         LimitsContradict: No balance could satisfy the limits.
     """
+    must_not_be_reserved(account.id, account.code)
     if account.status is Status.CLOSED:
         raise AccountIsClosed(account.id)
     if effective_at is not None and effective_at < now:
@@ -199,8 +215,10 @@ def freeze(account: Account, *, reason: str) -> AccountFrozen:
     """Stop all postings.
 
     Raises:
+        AccountCodeReserved: It is one of Daybook's own, and what a rail has done must be booked.
         AccountIsClosed, AccountIsFrozen: It is not open.
     """
+    must_not_be_reserved(account.id, account.code)
     must_be_open(account)
     return AccountFrozen(reason=reason)
 
@@ -222,9 +240,11 @@ def close(account: Account, totals: Totals, *, reason: str) -> AccountClosed:
     """End the account, open or frozen.
 
     Raises:
+        AccountCodeReserved: It is one of Daybook's own.
         AccountIsClosed: It is closed already.
         AccountNotEmpty: Its balance is not zero, or something is pending.
     """
+    must_not_be_reserved(account.id, account.code)
     if account.status is Status.CLOSED:
         raise AccountIsClosed(account.id)
     posted = balance(account.type, totals).posted

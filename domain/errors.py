@@ -57,6 +57,14 @@ class AccountCodeTaken(Refusal):
 
 
 @dataclass(eq=False)
+class AccountCodeReserved(Refusal):
+    """Codes that begin with `clearing:` or `suspense:` are of Daybook's own accounts, which are read and posted to only."""
+
+    code = "account_code_reserved"
+    account_id: UUID
+
+
+@dataclass(eq=False)
 class AccountIsFrozen(Refusal):
     """The account is frozen: nothing is posted to it until it is unfrozen."""
 

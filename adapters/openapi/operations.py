@@ -40,17 +40,19 @@ _TAKING: Final[Refusals] = frozenset(
     }
 )
 """Of whatever posts to accounts or sets aside on them."""
+_KEEPING: Final[Refusals] = frozenset({errors.AccountNotFound, errors.AccountCodeReserved, errors.AccountIsClosed})
+"""Of whatever changes an account itself."""
 _POSTING: Final[Refusals] = _TAKING | {errors.AccountNotFound, errors.CurrencyMismatch}
 
 COMMANDS: Final[dict[type[Command], Refusals]] = {
     OpenBook: frozenset({errors.BookCodeTaken}),
-    OpenAccount: frozenset({errors.BookNotFound, errors.AccountCodeTaken, errors.LimitsContradict}),
-    FreezeAccount: frozenset({errors.AccountNotFound, errors.AccountIsClosed, errors.AccountIsFrozen}),
-    UnfreezeAccount: frozenset({errors.AccountNotFound, errors.AccountIsClosed, errors.AccountIsNotFrozen}),
-    ChangeLimits: frozenset(
-        {errors.AccountNotFound, errors.AccountIsClosed, errors.LimitsContradict, errors.LimitsInPast}
+    OpenAccount: frozenset(
+        {errors.BookNotFound, errors.AccountCodeReserved, errors.AccountCodeTaken, errors.LimitsContradict}
     ),
-    CloseAccount: frozenset({errors.AccountNotFound, errors.AccountIsClosed, errors.AccountNotEmpty}),
+    FreezeAccount: _KEEPING | {errors.AccountIsFrozen},
+    UnfreezeAccount: frozenset({errors.AccountNotFound, errors.AccountIsClosed, errors.AccountIsNotFrozen}),
+    ChangeLimits: _KEEPING | {errors.LimitsContradict, errors.LimitsInPast},
+    CloseAccount: _KEEPING | {errors.AccountNotEmpty},
     PostEntry: _POSTING
     | {
         errors.EntryUnbalanced,

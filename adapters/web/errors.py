@@ -48,6 +48,7 @@ STATUS: Final[dict[type[Refusal], int]] = {
     errors.PaymentApprovalNotWanted: 409,
     errors.PaymentNotDue: 409,
     errors.PaymentAnswerKnown: 409,
+    errors.AccountCodeReserved: 422,
     errors.PaymentExpiresInPast: 422,
     errors.PaymentMethodUnfit: 422,
     errors.PaymentAmountExceeded: 422,

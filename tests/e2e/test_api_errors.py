@@ -87,6 +87,7 @@ def test_every_refusal(api_without_expiry: Caller) -> None:
     cases: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         ("/v1/accounts", {**account, "book": "none", "code": "x"}, {"code": "book_not_found"}),
         ("/v1/books", {"code": "other"}, {"code": "book_code_taken", "book_id": book}),
+        ("/v1/accounts", {**account, "code": "clearing:x"}, {"code": "account_code_reserved"}),
         ("/v1/accounts", {**account, "code": "cash"}, {"code": "account_code_taken", "account_id": cash}),
         (
             f"/v1/accounts/acc_{NOWHERE}/freeze",

@@ -1,5 +1,6 @@
 """Accounts: what may be opened, what a balance is, which limits bind, and what frozen and closed mean."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from domain import ids
 from domain.account import Balance, Status, Type, balance, fold, must_allow, must_be_open
 from domain.book import Book
 from domain.errors import (
+    AccountCodeReserved,
     AccountCodeTaken,
     AccountIsClosed,
     AccountIsFrozen,
@@ -78,6 +80,36 @@ class TestOpening:
         """
         with pytest.raises(AccountCodeTaken):
             opening(existing=account(status=status))
+
+    @pytest.mark.parametrize(
+        ("code", "is_reserved"),
+        [
+            ("clearing:card:EUR", True),
+            ("clearing:anything", True),
+            ("suspense:EUR", True),
+            ("clearing", False),
+            ("suspense", False),
+            ("clearings:x", False),
+            ("assets:clearing:x", False),
+        ],
+    )
+    def test_some_codes_are_our_own(self, code: str, is_reserved: bool) -> None:
+        """
+        Accounts that payments are booked on are not opened, frozen, limited or closed by anybody; a freeze or a limit
+        would keep from the books what a rail has done.
+        """
+        known = account(code)
+
+        for attempt in (
+            lambda: opening(code=code),
+            lambda: rules.freeze(known, reason=""),
+            lambda: rules.close(known, ZERO, reason=""),
+            lambda: rules.change_limits(
+                known, overdraft_limit=0, floor=None, ceiling=None, effective_at=None, now=NOW, reason=""
+            ),
+        ):
+            with pytest.raises(AccountCodeReserved) if is_reserved else nullcontext():
+                attempt()
 
     @pytest.mark.parametrize(
         ("limits", "lowest"),
