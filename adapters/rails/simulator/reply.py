@@ -15,13 +15,15 @@ from adapters.rails.simulator.faults import Faults, Plan
 class Reply(Struct, frozen=True, kw_only=True):
     """What comes back, after `delay_s` seconds; None: nothing ever does.
 
-    `twice`: where the transport can, the same once more. `hang_up`: the connection is closed without a word.
+    `twice`: where the transport can, the same once more. `hang_up`: the connection is closed without a word. `status`:
+    of HTTP, for rails that speak it.
     """
 
     body: bytes | None = None
     delay_s: float = 0.0
     twice: bool = False
     hang_up: bool = False
+    status: int = 200
 
 
 class RailSimulator:

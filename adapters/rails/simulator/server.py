@@ -177,7 +177,7 @@ def replying(answer: Callable[[bytes], Reply]) -> Callable[[Request], Any]:
         if reply.hang_up or reply.body is None:
             return _Silence(hang_up=reply.hang_up)
         await asyncio.sleep(reply.delay_s)
-        return Response(reply.body, media_type="application/octet-stream")
+        return Response(reply.body, status_code=reply.status, media_type="application/octet-stream")
 
     return endpoint
 
