@@ -22,6 +22,7 @@ from commands.command import (
     book_named,
     known_accounts,
 )
+from domain import account as account_rules
 from domain import clearing, payment, rail
 from domain.clearing import Books, Effect
 from domain.errors import AccountNotFound, CurrencyMismatch, PaymentNotFound
@@ -29,7 +30,6 @@ from domain.events import Event, PaymentOperationDone, PaymentOperationFailed
 from domain.ledger import Draft
 from domain.payment import Payment, Request
 
-Code = Annotated[str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9._:-]*$")]
 RequestId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{22}$")]
 
 
@@ -148,12 +148,15 @@ class CreatePayment(Command):
 
     def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
         yield "account", account_named(self.scope, self.account)
+        if self.method is not None:
+            yield from _seen_by(self.method, self.scope, self.currency)
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         account_id = account_named(self.scope, self.account)
         account = known_accounts(draft, [account_id], self.scope).get(account_id)
         if account is None:
             raise AccountNotFound(account_id)
+        account_rules.must_not_be_reserved(account.id, account.code)
         if account.currency != self.currency:
             raise CurrencyMismatch(account_id, self.currency, account.currency)
         intent = payment.create(
@@ -182,6 +185,12 @@ class CreatePayment(Command):
         return [(command_id, version, event) for version, event in enumerate(events, 1)]
 
 
+def _seen_by(method: MethodAsked, book: UUID, currency: str) -> Iterator[tuple[str, UUID]]:
+    """What later commands of the same batch will need, and cannot ask for before they see the method."""
+    for account_id in clearing.own_accounts(book, currency, rail.RAIL_OF[type(method.method())]):
+        yield "account", account_id
+
+
 class _OfPayment(Command):
     """A command upon a payment that exists."""
 
@@ -204,7 +213,7 @@ class _OfPayment(Command):
             for account_id in clearing.accounts_of(known, request.rail):
                 yield "account", account_id
             if request.operation in clearing.HOLDS:
-                yield "hold", clearing.hold_id(known, request.id)
+                yield "hold", clearing.hold_id(known.id, request.id)
 
     def known(self, draft: Draft) -> Payment:
         found = draft.payments[self.payment_id]
@@ -218,6 +227,12 @@ class AttachMethod(_OfPayment):
 
     kind: ClassVar[str] = "attach_method"
     method: MethodAsked
+
+    def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
+        yield from super().sees(draft)
+        known = draft.payments.get(self.payment_id)
+        if known is not None:
+            yield from _seen_by(self.method, known.intent.book_id, known.intent.currency)
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         known = self.known(draft)
@@ -235,10 +250,10 @@ class ConfirmPayment(_OfPayment):
 
 
 class ApprovePayment(_OfPayment):
-    """Give one of the approvals it waits for; `approver` is who gives it."""
+    """Give one of the approvals it waits for; `approver` is who gives it, and is who asks: nobody's word for it."""
 
     kind: ClassVar[str] = "approve_payment"
-    approver: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[!-~]+$")]
+    approver: Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,255}$")]
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         known = self.known(draft)
@@ -277,7 +292,7 @@ class IncreaseAuthorization(_OfPayment):
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         known = self.known(draft)
-        return _asked(draft, known, payment.increase(known, amount=self.amount))
+        return _asked(draft, known, payment.increase(known, amount=self.amount, now=draft.now))
 
 
 class CapturePayment(_OfPayment):
@@ -327,10 +342,14 @@ class RefundPayment(_OfPayment):
         return _asked(draft, known, asked)
 
 
-class _Answer(_OfPayment):
+class RecordAnswer(_OfPayment):
     """What a rail answered to one of the payment's requests. Daybook gives this itself, however often it hears it."""
 
     request_id: RequestId
+
+    def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
+        yield from super().sees(draft)
+        yield "hold", clearing.hold_id(self.payment_id, self.request_id)
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         known = self.known(draft)
@@ -341,16 +360,16 @@ class _Answer(_OfPayment):
         raise NotImplementedError
 
 
-class RecordApproval(_Answer):
+class RecordApproval(RecordAnswer):
     """The rail has done it. Amounts in minor units."""
 
     kind: ClassVar[str] = "record_approval"
-    reference: Code
+    reference: Text
     amount: Amount
     currency: Currency
-    code: Code
-    authorization: Code = ""
-    settles_on: Code = ""
+    code: Text
+    authorization: Text = ""
+    settles_on: Text = ""
 
     def answer(self) -> rail.Approved:
         return rail.Approved(
@@ -363,12 +382,12 @@ class RecordApproval(_Answer):
         )
 
 
-class RecordDecline(_Answer):
+class RecordDecline(RecordAnswer):
     """The rail has not done it, and will not."""
 
     kind: ClassVar[str] = "record_decline"
-    code: Code
-    reason: Code
+    code: Text
+    reason: Text
     message: Text
     retry: Literal["never", "later", "elsewhere"]
 
@@ -376,18 +395,18 @@ class RecordDecline(_Answer):
         return rail.Declined(code=self.code, reason=self.reason, message=self.message, retry=rail.Retry(self.retry))
 
 
-class RecordAcceptance(_Answer):
+class RecordAcceptance(RecordAnswer):
     """The rail has taken it, and will say later what became of it."""
 
     kind: ClassVar[str] = "record_acceptance"
-    reference: Code
-    code: Code
+    reference: Text
+    code: Text
 
     def answer(self) -> rail.Accepted:
         return rail.Accepted(reference=self.reference, code=self.code)
 
 
-class RecordSilence(_Answer):
+class RecordSilence(RecordAnswer):
     """The rail has not said what became of it."""
 
     kind: ClassVar[str] = "record_silence"

@@ -1,0 +1,281 @@
+"""Drives payments: takes the steps that come next for each, by itself, until there is nothing to do but to wait.
+
+Whoever changes a payment in this process tells it; what nobody told, because another process did it or a process died,
+is found in the read model. Any number of processes may do this at once: a rail does one thing at most for a request id,
+and the commands given here have keys that name the state they were given in.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from commands.command import Command, ask
+from commands.desk import Desk, Outcome
+from commands.payment import (
+    ExpirePayment,
+    GiveUpPayment,
+    RecordAcceptance,
+    RecordAnswer,
+    RecordApproval,
+    RecordDecline,
+    RecordSilence,
+    StartAttempt,
+)
+from domain.errors import (
+    KeyInFlight,
+    KeyReused,
+    OutcomeUnknown,
+    Overloaded,
+    PaymentAnswerKnown,
+    Stopping,
+    Unavailable,
+)
+from domain.events import PaymentAttemptStarted, PaymentOperationRequested
+from domain.next_step import Ask, Attempt, Expire, GiveUp, Routing, instruction, next_steps
+from domain.payment import Payment, Request
+from domain.ports import Breakers, RailPort
+from domain.rail import Accepted, Answer, Approved, Declined, Instruction, NotFound, Rail, Unknown
+from domain.routing import Decision, healths
+from domain.traffic import observation
+
+ACTOR: Final = "daybook"
+KEY: Final = "daybook·payment"
+"""No client's: theirs are ASCII."""
+
+LOOK_S: Final = 1.0
+"""How often payments that nobody told of are looked for."""
+AT_ONCE_MAX: Final = 1_000
+"""Payments driven at the same time."""
+PATIENCE_S: Final = 30.0
+"""How long a rail may take, whatever its own patience."""
+AGAIN_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""Pauses before a rail is asked again what became of something; the last one for ever."""
+
+_REQUESTS: Final = (PaymentAttemptStarted, PaymentOperationRequested)
+_NOT_NOW: Final = (Unavailable, OutcomeUnknown, Overloaded, KeyInFlight, KeyReused, Stopping)
+"""It is not known to be done; whoever comes back looks at the payment anew."""
+
+
+TEXT_MAX: Final = 500
+
+
+class Paying:
+    """Drives payments.
+
+    Args:
+        rails: What each rail is reached by; a payment by another one waits.
+        find: Payments with something to do, as they are in the log.
+        breakers: What is known of the routes; told of every call.
+        now: The time, for expiry and for waits; what is decided takes the log's own.
+        report: Told of what should not happen, as (event, details).
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        rails: Mapping[Rail, RailPort],
+        routing: Routing,
+        *,
+        find: Callable[[], Awaitable[Iterable[Payment]]],
+        breakers: Breakers,
+        now: Callable[[], datetime],
+        report: Callable[[str, BaseException], None],
+    ) -> None:
+        self._desk = desk
+        self._rails = rails
+        self._routing = routing
+        self._find = find
+        self._breakers = breakers
+        self._now = now
+        self._report = report
+        self._driven: dict[UUID, asyncio.Task[None]] = {}
+        self._unasked: set[str] = set()
+        """Requests that no rail has heard of."""
+        self._changed: dict[UUID, Payment] = {}
+        """Of those being driven, what somebody else made of them since."""
+        self._told = ""
+
+    def notice(self, outcome: Outcome) -> None:
+        """A command of this process has changed a payment."""
+        if outcome.payment is not None:
+            self._note_unasked(outcome)
+            self._go(outcome.payment)
+
+    def _note_unasked(self, outcome: Outcome) -> None:
+        """What a command has requested just now, no rail has heard of; what one requested before, one may have."""
+        if not outcome.replayed:
+            requests = (one.event for one in outcome.recorded)
+            self._unasked |= {one.request_id for one in requests if isinstance(one, _REQUESTS)}
+
+    def _go(self, payment: Payment) -> None:
+        """Drive it; where it is being driven already, that goes on from what it then is."""
+        if payment.id in self._driven:
+            self._changed[payment.id] = payment
+        elif len(self._driven) < AT_ONCE_MAX:
+            self._driven[payment.id] = asyncio.get_running_loop().create_task(self._drive(payment))
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        try:
+            while True:
+                await self._look()
+                await asyncio.sleep(LOOK_S)
+        finally:
+            driven = list(self._driven.values())
+            for task in driven:
+                task.cancel()
+            await asyncio.gather(*driven, return_exceptions=True)
+
+    async def _look(self) -> None:
+        try:
+            for payment in await self._find():
+                if payment.id not in self._driven:
+                    self._go(payment)
+            self._told = ""
+        except _NOT_NOW:
+            pass  # Desk and projections have their say about a store that is away.
+        except Exception as error:
+            self._tell(error)
+
+    async def _drive(self, payment: Payment) -> None:
+        """Step by step until there is nothing to do; a payment that cannot be driven is left for the next look."""
+        known: Payment | None = payment
+        fruitless = 0
+        try:
+            while known is not None:
+                then = await self._step(known, fruitless)
+                changed = self._changed.pop(payment.id, None)
+                if changed is not None and (then is None or changed.version > then.version):
+                    then = changed
+                fruitless = fruitless + 1 if then is known else 0
+                known = then
+        except _NOT_NOW:
+            pass
+        except Exception as error:
+            self._tell(error)
+        finally:
+            self._changed.pop(payment.id, None)
+            self._driven.pop(payment.id, None)
+
+    async def _step(self, payment: Payment, fruitless: int) -> Payment | None:
+        """The payment as it then is: the same where a rail said nothing new, None where there is nothing to do.
+
+        Args:
+            fruitless: How often in a row nothing new was heard.
+        """
+        now = self._now()
+        health = healths(self._routing.routes, await self._breakers.look(), now, closed={})
+        steps = next_steps(payment, self._routing, health, now)
+        asking = [step for step in steps if isinstance(step, Ask) and step.request.rail in self._rails]
+        if asking:
+            if fruitless:
+                await asyncio.sleep(AGAIN_S[min(fruitless, len(AGAIN_S)) - 1])
+            heard = await asyncio.gather(*(self._ask(payment, step) for step in asking))
+            return max((one for one in heard if one is not None), key=lambda one: one.version, default=None)
+        match steps[0]:
+            case Attempt(decision=decision):
+                return await self._start(payment, decision)
+            case GiveUp(why=why):
+                return await self._command(payment, GiveUpPayment(payment_id=payment.id, reason=why))
+            case Expire():
+                return await self._command(payment, ExpirePayment(payment_id=payment.id))
+            case _:
+                return None
+
+    async def _start(self, payment: Payment, decision: Decision) -> Payment | None:
+        route = next(one for one in self._routing.routes if one.name == decision.chosen)
+        if decision.probe and not await self._breakers.take_probe(route.rail, route.name):
+            return None  # Another has it; the next look decides anew.
+        start = StartAttempt(payment_id=payment.id, route=route.name, decision=msgspec.to_builtins(decision))
+        return await self._command(payment, start)
+
+    async def _ask(self, payment: Payment, step: Ask) -> Payment | None:
+        """What the rail says is recorded. None: the payment is over it already."""
+        request = step.request
+        asked = instruction(payment, request)
+        port = self._rails[request.rail]
+        # A rail that may have heard of it, from whoever drove it before a crash, is asked what became of it first.
+        unasked = request.id in self._unasked and not step.again
+        self._unasked.discard(request.id)
+        answer = await self._call(port.send if unasked else port.inquire, asked)
+        if isinstance(answer, NotFound):
+            answer = await self._call(port.send, asked)
+        if isinstance(answer, NotFound):
+            answer = Unknown(why="the rail does not find what it was asked")
+        try:
+            return await self._command(payment, _record(payment, request, answer))
+        except PaymentAnswerKnown as known:
+            return payment if known.state == request.state and request.is_open else None
+
+    async def _call(self, call: Callable[[Instruction], Awaitable[Answer]], asked: Instruction) -> Answer:
+        began = time.monotonic()
+        try:
+            answer = await asyncio.wait_for(call(asked), PATIENCE_S)
+        except TimeoutError:
+            answer = Unknown(why=f"no answer within {PATIENCE_S:.0f} s")
+        except Exception as error:  # Whatever went wrong, the rail may have done it.
+            self._tell(error)
+            answer = Unknown(why=f"the question failed: {type(error).__name__}")
+        latency_ms = int(1000 * (time.monotonic() - began))
+        self._breakers.observe(asked.rail, asked.route, observation(answer, latency_ms))
+        return answer
+
+    async def _command(self, payment: Payment, command: Command) -> Payment | None:
+        """The payment as the command left it.
+
+        Raises:
+            PaymentAnswerKnown: It says nothing new.
+            What `Desk.submit` raises.
+        """
+        outcome = await self._desk.submit(ask(command, actor=ACTOR, key=f"{KEY} {payment.version} {_subject(command)}"))
+        if isinstance(outcome.refusal, PaymentAnswerKnown):
+            raise outcome.refusal
+        self._note_unasked(outcome)
+        return outcome.payment  # None: the payment has changed meanwhile; whoever changed it goes on.
+
+    def _tell(self, error: BaseException) -> None:
+        """Once; what is told again and again is not read."""
+        if str(error) != self._told:
+            self._told = str(error)
+            self._report("paying.failed", error)
+
+
+def _subject(command: Command) -> str:
+    return command.request_id if isinstance(command, RecordAnswer) else ""
+
+
+def _record(payment: Payment, request: Request, answer: Approved | Declined | Accepted | Unknown) -> Command:
+    """A stranger's words are cut and made printable: what a rail said must never be what keeps it from being kept."""
+    named: dict[str, Any] = {"payment_id": payment.id, "request_id": request.id}
+    match answer:
+        case Approved():
+            return RecordApproval(
+                **named,
+                reference=_plain(answer.reference),
+                amount=answer.amount,
+                currency=answer.currency,
+                code=_plain(answer.code),
+                authorization=_plain(answer.authorization),
+                settles_on=_plain(answer.settles_on),
+            )
+        case Declined():
+            return RecordDecline(
+                **named,
+                code=_plain(answer.code),
+                reason=_plain(answer.reason),
+                message=_plain(answer.message),
+                retry=answer.retry.value,
+            )
+        case Accepted():
+            return RecordAcceptance(**named, reference=_plain(answer.reference), code=_plain(answer.code))
+        case Unknown(why=why):
+            return RecordSilence(**named, why=_plain(why))
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:TEXT_MAX])
