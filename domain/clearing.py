@@ -70,14 +70,17 @@ def suspense_code(currency: str) -> str:
 
 def accounts_of(payment: Payment, rail: str) -> list[UUID]:
     """Those that a step upon that rail may touch: the payment's own, the clearing account, suspense."""
-    book, currency = payment.intent.book_id, payment.intent.currency
-    codes = (clearing_code(rail, currency), suspense_code(currency))
-    return [payment.intent.account_id, *(ids.account_id(book, code) for code in codes)]
+    return [payment.intent.account_id, *own_accounts(payment.intent.book_id, payment.intent.currency, rail)]
 
 
-def hold_id(payment: Payment, request_id: str) -> UUID:
+def own_accounts(book_id: UUID, currency: str, rail: str) -> list[UUID]:
+    """The clearing account and suspense."""
+    return [ids.account_id(book_id, code) for code in (clearing_code(rail, currency), suspense_code(currency))]
+
+
+def hold_id(payment_id: UUID, request_id: str) -> UUID:
     """Of the hold that a request makes."""
-    return uuid5(payment.id, f"hold:{request_id}")
+    return uuid5(payment_id, f"hold:{request_id}")
 
 
 def entry_id(payment: Payment, request_id: str) -> UUID:
@@ -108,7 +111,7 @@ def done(payment: Payment, request: Request, books: Books) -> Effect:
         case Operation.CAPTURE:
             return _captured(payment, request, books, _authorization_hold(payment, request, books))
         case Operation.REFUND | Operation.PAYOUT:
-            return _captured(payment, request, books, _hold(books, hold_id(payment, request.id)))
+            return _captured(payment, request, books, _hold(books, hold_id(payment.id, request.id)))
         case Operation.VOID:
             return Effect(_given_up(_authorization_hold(payment, request, books), books, "voided"))
 
@@ -117,7 +120,7 @@ def failed(payment: Payment, request: Request, books: Books) -> Effect:
     """The rail has not done it, and will not."""
     if request.operation not in (Operation.REFUND, Operation.PAYOUT):
         return Effect([])
-    return Effect(_given_up(_hold(books, hold_id(payment, request.id)), books, "failed"))
+    return Effect(_given_up(_hold(books, hold_id(payment.id, request.id)), books, "failed"))
 
 
 def _fact(payment: Payment, request: Request, books: Books, book: Callable[..., Effect]) -> Effect:
@@ -147,8 +150,9 @@ def _held(
         reference=payment.intent.reference,
         metadata={},
         payment_id=payment.id,
+        side=Side.DEBIT,
     )
-    name = hold_id(payment, request.id)
+    name = hold_id(payment.id, request.id)
     return Effect([*made, (name, 1, placed)], hold_id=name)
 
 

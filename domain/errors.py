@@ -58,7 +58,7 @@ class AccountCodeTaken(Refusal):
 
 @dataclass(eq=False)
 class AccountCodeReserved(Refusal):
-    """Codes that begin with `clearing:` or `suspense:` are of Daybook's own accounts, which are read and posted to only."""
+    """Accounts whose codes begin with `clearing:` or `suspense:` are Daybook's own, to be read and posted to alone."""
 
     code = "account_code_reserved"
     account_id: UUID

@@ -33,7 +33,7 @@ from domain.events import (
     HoldVoided,
 )
 from domain.money import AMOUNT_MAX
-from domain.posting import ZERO, Line, Posting, Totals, held, posted, released
+from domain.posting import ZERO, Line, Posting, Side, Totals, held, posted, released
 
 
 class Status(StrEnum):
@@ -79,6 +79,7 @@ def place(
     reference: str,
     metadata: dict[str, str],
     payment_id: UUID | None = None,
+    side: Side | None = None,
 ) -> HoldPlaced:
     """Set funds aside on `account_id`, to be captured for `destination_id`.
 
@@ -86,6 +87,7 @@ def place(
         amount: At least 1, in the currency of both accounts.
         expires_at: Aware, after `now`; None for a hold that stays until it is captured or voided.
         payment_id: The payment that it belongs to, which alone may touch it.
+        side: Of `account_id`; None for the one on which its balance falls.
 
     Raises:
         HoldToSameAccount, HoldExpiresInPast, AccountNotFound, CurrencyMismatch, AccountIsFrozen, AccountIsClosed.
@@ -101,10 +103,10 @@ def place(
             raise AccountNotFound(name)
         if account.currency != currency:
             raise CurrencyMismatch(account.id, currency, account.currency)
-    falls = accounts[account_id].type.normal_side.other
+    side = side or accounts[account_id].type.normal_side.other
     postings = (
-        Posting(account_id, falls, amount, currency),
-        Posting(destination_id, falls.other, amount, currency),
+        Posting(account_id, side, amount, currency),
+        Posting(destination_id, side.other, amount, currency),
     )
     _must_be_allowed(accounts, totals, held(postings), now)
     return HoldPlaced(

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from domain import ids
 from domain.errors import (
+    AmountTooLarge,
     PaymentAmountExceeded,
     PaymentAnswerKnown,
     PaymentApprovalNotWanted,
@@ -52,6 +53,7 @@ from domain.events import (
     PaymentValidated,
     Recorded,
 )
+from domain.money import AMOUNT_MAX
 from domain.rail import RAIL_OF, Accepted, Approved, Declined, Method, Operation, Rail, Retry, Unknown
 
 
@@ -200,6 +202,8 @@ class Payment(Struct, frozen=True, kw_only=True):
     maker: str
     status: Status
     method: Method | None = None
+    before_method: int = 0
+    """How many requests there were when the method was attached: they were made with another."""
     requests: Mapping[str, Request] = {}
     approvers: frozenset[str] = frozenset()
     authorized: int = 0
@@ -320,9 +324,16 @@ def start(payment: Payment, *, route: str, decision: dict[str, Any], now: dateti
     )
 
 
-def increase(payment: Payment, *, amount: int) -> PaymentOperationRequested:
-    """Have more promised upon the authorization; raises as `capture` does."""
-    authorization = _authorization(payment, "increase")
+def increase(payment: Payment, *, amount: int, now: datetime) -> PaymentOperationRequested:
+    """Have more promised upon the authorization.
+
+    Raises:
+        PaymentStatusForbids, PaymentOutcomeIsUnknown, PaymentBusy: As `capture`.
+        AmountTooLarge: It could not be captured at once any more.
+    """
+    authorization = _authorization(payment, "increase", now)
+    if payment.authorized + amount > AMOUNT_MAX:
+        raise AmountTooLarge(payment.intent.currency, AMOUNT_MAX)
     return _requested(payment, Operation.INCREMENT, authorization, amount)
 
 
@@ -443,12 +454,13 @@ def answer(payment: Payment, *, request_id: str, answer: Approved | Declined | A
         case Unknown():
             said, is_as_asked = State.UNKNOWN, True
     if not request.is_open:
-        if said not in (State.DONE, State.FAILED) or said is request.state or request.contradicted:
+        is_news = said in (State.DONE, State.FAILED) and (said is not request.state or not is_as_asked)
+        if not is_news or request.contradicted:
             raise PaymentAnswerKnown(payment.id, request_id, request.state)
         return PaymentAnswerContradicted(request_id=request_id, known=request.state, said=msgspec.to_builtins(answer))
     if not is_as_asked:
         assert isinstance(answer, Approved)
-        return _unknown(payment, request, f"the rail speaks of {answer.amount} {answer.currency}")
+        return _misunderstood(payment, request, f"the rail speaks of {answer.amount} {answer.currency}")
     match answer:
         case Approved():
             return PaymentOperationDone(
@@ -480,6 +492,13 @@ def answer(payment: Payment, *, request_id: str, answer: Approved | Declined | A
 def _unknown(payment: Payment, request: Request, why: str) -> PaymentOutcomeUnknown:
     """Once a rail has said that it has taken it, that it says nothing for a while is no news."""
     if request.state is not State.REQUESTED:
+        raise PaymentAnswerKnown(payment.id, request.id, request.state)
+    return PaymentOutcomeUnknown(request_id=request.id, why=why)
+
+
+def _misunderstood(payment: Payment, request: Request, why: str) -> PaymentOutcomeUnknown:
+    """That something else was done than was asked is news, even of what was taken; not twice."""
+    if request.state is State.UNKNOWN:
         raise PaymentAnswerKnown(payment.id, request.id, request.state)
     return PaymentOutcomeUnknown(request_id=request.id, why=why)
 
@@ -552,8 +571,10 @@ def evolve(payment: Payment, event: Event, at: datetime) -> Payment:
     payment = replace(payment, version=payment.version + 1)
     match event:
         case PaymentMethodAttached(method=method):
-            return _by(replace(payment, method=method), Trigger.METHOD)
+            return _by(replace(payment, method=method, before_method=len(payment.requests)), Trigger.METHOD)
         case PaymentConfirmed():
+            # What others approved before was another method, and perhaps another payee.
+            payment = replace(payment, approvers=frozenset())
             return _by(payment, Trigger.APPROVAL_WANTED if payment.intent.approvals else Trigger.CONFIRMED)
         case PaymentValidated(passed=passed):
             return payment if passed else _by(payment, Trigger.REJECTED)
@@ -623,8 +644,10 @@ def _asked(payment: Payment, event: PaymentOperationRequested, at: datetime) -> 
         final=event.final,
         reason=event.reason,
     )
-    expiring = payment.expiring or (operation is Operation.VOID and event.reason == EXPIRY)
-    return _with(replace(payment, expiring=expiring), asked)
+    if operation is Operation.VOID:
+        # Whoever cancels may give that reason too, before the time has come.
+        payment = replace(payment, expiring=event.reason == EXPIRY and is_due(payment, at))
+    return _with(payment, asked)
 
 
 def _failed(payment: Payment, event: PaymentOperationFailed, at: datetime) -> Payment:
