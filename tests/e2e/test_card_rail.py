@@ -2,12 +2,13 @@
 
 import asyncio
 import csv
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from msgspec.structs import replace
 
 from adapters.rails.card.cards import Placeholder
@@ -24,6 +25,7 @@ HASTY = Patience(connect_s=1.0, answer_s=0.5, idle_s=30.0, pause_s=0.05, pause_m
 PATIENT = Patience(answer_s=60.0)
 AUTHORIZE = instruction(Operation.AUTHORIZE)
 Story = Callable[[CardRail], Awaitable[None]]
+Runner = Callable[[Coroutine[Any, Any, Counts]], Counts]
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def at(host: str, port: int) -> Acquirer:
     return replace(ACQUIRER, host=host, port=port)
 
 
-def told(simulation: Simulation, story: Story, patience: Patience = HASTY) -> Counts:
+def told(simulation: Simulation, story: Story, patience: Patience = HASTY, run: Runner = asyncio.run) -> Counts:
     """What happened on the line while the story ran."""
 
     async def tell() -> Counts:
@@ -48,7 +50,7 @@ def told(simulation: Simulation, story: Story, patience: Patience = HASTY) -> Co
             await rail.close()
         return rail.counts()["first"]
 
-    return asyncio.run(tell())
+    return run(tell())
 
 
 def approved(answer: Answer) -> Approved:
@@ -223,7 +225,8 @@ def test_the_simulator_is_killed(simulation: Simulation) -> None:
     assert kept(simulation) == [("authorize", 1050, "00")]
 
 
-def test_many_at_once_share_one_connection(simulation: Simulation) -> None:
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_many_at_once_share_one_connection(simulation: Simulation, run: Runner) -> None:
     """
     Five hundred payments in flight, each answered for itself, though some answers take longer than others.
     """
@@ -235,7 +238,7 @@ def test_many_at_once_share_one_connection(simulation: Simulation) -> None:
         assert [approved(answer).amount for answer in answers] == list(range(1, 501))
         assert len({approved(answer).reference for answer in answers}) == 500
 
-    counts = told(simulation, story, PATIENT)
+    counts = told(simulation, story, PATIENT, run)
 
     assert (counts.connections, counts.sent, counts.answered, counts.given_up) == (1, 501, 501, 0)
     assert sorted(amount for _, amount, _ in kept(simulation)) == list(range(1, 501))

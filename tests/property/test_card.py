@@ -89,7 +89,7 @@ def test_parts_of_answers_raise_nothing(text: str) -> None:
     Private data, days and references: read, left out or refused by name.
     """
     read_private(text)
-    settlement_day(text[:4], SENT_AT)
+    settlement_day(text[:4], SENT_AT.date())
     _or_refused(lambda data: read_reference(data.decode()), text.encode())
 
 

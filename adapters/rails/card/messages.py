@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -272,11 +273,13 @@ def read_answer(asked: Asked, fields: Mapping[int, str], currency: str) -> Answe
         return _approved(asked, fields, currency)
     if code in UNDECIDED:
         return Unknown(why=f"answered {code}: {UNDECIDED[code]}")
-    if not re.fullmatch(r"[0-9A-Z]{2}", code, re.ASCII):
+    if not _CODE.fullmatch(code):
         return Unknown(why="answered without an answer code")
     return declined(code, read_private(fields.get(48, "")).get(ADVICE, ""))
 
 
+_CODE: Final = re.compile(r"[0-9A-Z]{2}", re.ASCII)
+_APPROVAL: Final = re.compile(r"[0-9A-Z]{0,6}", re.ASCII)
 _SAME: Final = {3: "processing code", 4: "amount", 49: "currency", 37: "reference", 62: "request id"}
 
 
@@ -297,7 +300,7 @@ def _approved(asked: Asked, fields: Mapping[int, str], currency: str) -> Answer:
     if 4 not in fields or 49 not in fields:
         return Unknown(why="approved without an amount or a currency")
     mine, approval = asked.fields, fields.get(38, "").strip()
-    if not re.fullmatch(r"[0-9A-Z]{0,6}", approval, re.ASCII):
+    if not _APPROVAL.fullmatch(approval):
         return Unknown(why="approved with an approval code that is none")
     return Approved(
         reference=str(Reference(mine[MTI], mine[11], mine[7], mine[37], approval)),
@@ -305,11 +308,12 @@ def _approved(asked: Asked, fields: Mapping[int, str], currency: str) -> Answer:
         currency=currency,
         code=fields[39],
         authorization=approval,
-        settles_on=settlement_day(fields.get(15, ""), asked.sent_at),
+        settles_on=settlement_day(fields.get(15, ""), asked.sent_at.date()),
     )
 
 
-def settlement_day(said: str, sent: datetime) -> str:
+@lru_cache(maxsize=64)
+def settlement_day(said: str, sent: date) -> str:
     """Element 15, month and day, as `YYYY-MM-DD` in the year nearest to when it was asked; empty where it is no day."""
     if not re.fullmatch(r"[0-9]{4}", said, re.ASCII):
         return ""
@@ -319,4 +323,4 @@ def settlement_day(said: str, sent: datetime) -> str:
             days.append(date(year, int(said[:2]), int(said[2:])))
         except ValueError:
             continue
-    return min(days, key=lambda day: abs(day - sent.date())).isoformat() if days else ""
+    return min(days, key=lambda day: abs(day - sent)).isoformat() if days else ""
