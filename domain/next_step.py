@@ -17,7 +17,6 @@ from domain.rail import Declined, Instruction, Operation, Retry
 from domain.retry import Retries
 from domain.routing import Decision, Health, Route, Rule
 
-
 PATIENCE: Final = timedelta(minutes=5)
 """How long a payer is kept waiting for another attempt with the same method, who might have another one."""
 
