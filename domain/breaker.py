@@ -209,19 +209,16 @@ def probe(breaker: Breaker, now: datetime) -> Breaker:
     return began if breaker.state is State.HALF_OPEN else _after(began, Cause.PROBED, "its time was over", now)
 
 
-def observe(
-    breaker: Breaker, outcome: Outcome, latency_ms: int, now: datetime, *, probe: bool = False, times: int = 1
-) -> Breaker:
+def observe(breaker: Breaker, outcome: Outcome, latency_ms: int, now: datetime, *, times: int = 1) -> Breaker:
     """The breaker after a call's end. It never opens upon a call that went well, only upon one that failed or was slow.
 
     Args:
-        latency_ms: From question to answer, or to where patience ended.
-        probe: Whether the call was taken with `probe`. Others that end while it is half-open were sent before it
-            opened, and say nothing about now.
-        times: So many calls that all went well (`went_well`) are counted at once.
+        latency_ms: From question to answer, or to where patience ended. While it is half-open, this tells a probe from
+            calls that were sent before it opened, and say nothing about now: nobody has to remember which it was.
+        times: So many calls that all went well (`went_well`) are counted at once; not while it is half-open.
     """
     failed, slow = outcome is not Outcome.SUCCESS, _is_slow(breaker, outcome, latency_ms)
-    assert times == 1 or not (failed or slow or probe), (outcome, latency_ms, probe, times)
+    assert times == 1 or not (failed or slow or breaker.state is State.HALF_OPEN), (outcome, latency_ms, times)
     counted = replace(
         breaker,
         window=_counted(breaker, now, Bucket(0, times, int(failed), int(slow))),
@@ -230,7 +227,7 @@ def observe(
     if breaker.state is State.CLOSED and (failed or slow):
         reason = _trips(counted, now)
         return _opened(counted, Cause.TRIPPED, reason, now) if reason else counted
-    if breaker.state is State.HALF_OPEN and probe:
+    if breaker.state is State.HALF_OPEN and breaker.since is not None and now - _ms(latency_ms) >= breaker.since:
         return _probed(counted, outcome, now, slow=slow, latency_ms=latency_ms)
     return counted
 
@@ -335,6 +332,10 @@ def _counted(breaker: Breaker, now: datetime, more: Bucket) -> tuple[Bucket, ...
         was = live.get(number, Bucket(number))
         live[number] = Bucket(number, was.calls + more.calls, was.failures + more.failures, was.slow + more.slow)
     return tuple(live[number] for number in sorted(live))
+
+
+def _ms(count: int) -> timedelta:
+    return timedelta(milliseconds=count)
 
 
 def _bucket_number(breaker: Breaker, now: datetime) -> int:

@@ -143,10 +143,7 @@ class Breakers(Protocol):
         """
 
     async def take_probe(self, rail: Rail, route: str) -> bool:
-        """Leave for one call over that route where a breaker lets only probes through; False if another has it.
-
-        The call's observation then says that it was a probe.
-        """
+        """Leave for one call over that route where a breaker lets only probes through; False if another has it."""
 
     async def force(self, name: str, state: State, *, reason: str, actor: str, until: datetime | None) -> Breaker:
         """An operator's decision, open or closed, until then or until it is released; the breaker after it."""

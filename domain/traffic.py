@@ -31,24 +31,23 @@ class Observation(Struct, frozen=True, kw_only=True):
     """How a call ended.
 
     Args:
+        latency_ms: From question to answer, or to where patience ended.
         approved: Whether it is to be said for or against the route; None where the answer was about the payer.
-        probe: Whether it went out as a breaker's probe.
     """
 
     outcome: Outcome
     latency_ms: int
     approved: bool | None = None
-    probe: bool = False
 
 
-def observation(answer: Answer, latency_ms: int, *, probe: bool = False) -> Observation:
+def observation(answer: Answer, latency_ms: int) -> Observation:
     """What an answer says about the rail and the route that gave it.
 
     A decline is a rail that works, unless its reason is the rail's own failing. It speaks against the route only where
     another route may do better: an empty account is as empty over any of them.
     """
     outcome, approved = _said(answer)
-    return Observation(outcome=outcome, latency_ms=latency_ms, approved=approved, probe=probe)
+    return Observation(outcome=outcome, latency_ms=latency_ms, approved=approved)
 
 
 def _said(answer: Answer) -> tuple[Outcome, bool | None]:

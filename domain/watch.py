@@ -7,7 +7,7 @@ from itertools import groupby
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.breaker import Breaker, Permit, Thresholds, allow, allow_all, observe, probe, under, went_well
+from domain.breaker import Breaker, Permit, State, Thresholds, allow, allow_all, observe, probe, under, went_well
 from domain.traffic import Observation, Span, Traffic, add, over
 
 
@@ -26,20 +26,16 @@ def settled(known: Watched, thresholds: Thresholds, span: Span) -> Watched:
 def watch(known: Watched, seen: Sequence[Observation], now: datetime) -> Watched:
     """After more calls, in the order in which they ended: as if each had been told by itself."""
     before = breaker = known.breaker
-
-    def is_plain(one: Observation) -> bool:
-        return not one.probe and went_well(before, one.outcome, one.latency_ms)
-
-    for plain, group in groupby(seen, is_plain):
+    for plain, group in groupby(seen, lambda one: went_well(before, one.outcome, one.latency_ms)):
         breaker = _told(breaker, list(group), now, plain=plain)
     return Watched(breaker=breaker, traffic=add(known.traffic, seen, now))
 
 
 def _told(breaker: Breaker, seen: Sequence[Observation], now: datetime, *, plain: bool) -> Breaker:
-    if plain:  # By far the most, and to the breaker they are all the same.
+    if plain and breaker.state is not State.HALF_OPEN:  # By far the most, and to the breaker they are all the same.
         return observe(breaker, seen[0].outcome, seen[0].latency_ms, now, times=len(seen))
     for one in seen:
-        breaker = observe(breaker, one.outcome, one.latency_ms, now, probe=one.probe)
+        breaker = observe(breaker, one.outcome, one.latency_ms, now)
     return breaker
 
 

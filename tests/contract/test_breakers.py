@@ -33,7 +33,7 @@ THRESHOLDS = {NORTH: QUICK}
 
 WELL = Observation(outcome=Outcome.SUCCESS, latency_ms=70, approved=True)
 FAILED = Observation(outcome=Outcome.FAILURE, latency_ms=70, approved=False)
-PROBED = Observation(outcome=Outcome.SUCCESS, latency_ms=70, approved=True, probe=True)
+PROBED = Observation(outcome=Outcome.SUCCESS, latency_ms=0, approved=True)
 
 Opening = Callable[[], AbstractAsyncContextManager[Breakers]]
 """Opens the breakers, as one more process."""

@@ -51,16 +51,16 @@ def at(second: int) -> datetime:
 
 
 def step(breaker: Breaker, what: str, now: datetime) -> Breaker:
-    """`probe` takes one; `ok`, `slow`, `fail`, `timeout` end a call, with `*` the probe's; `look` does nothing."""
+    """`probe` takes one; `ok`, `slow`, `fail`, `timeout` end a call, with `~` one of long ago; `look` does nothing."""
     ends = {"ok": (Outcome.SUCCESS, 50), "slow": (Outcome.SUCCESS, 1000), "fail": (Outcome.FAILURE, 50)}
-    ends["timeout"] = (Outcome.TIMEOUT, 999)
+    ends |= {"timeout": (Outcome.TIMEOUT, 999), "ok~": (Outcome.SUCCESS, 20_000), "fail~": (Outcome.FAILURE, 20_000)}
     match what:
         case "look":
             return breaker
         case "probe":
             return probe(breaker, now)
         case _:
-            return observe(breaker, *ends[what.rstrip("*")], now, probe=what.endswith("*"))
+            return observe(breaker, *ends[what], now)
 
 
 def told(story: str) -> Breaker:
@@ -117,9 +117,9 @@ STORIES = {
         29 | look    | open      | no
         30 | look    | open      | probe
         30 | probe   | half_open | no
-        31 | ok*     | half_open | probe
+        31 | ok      | half_open | probe
         32 | probe   | half_open | no
-        33 | ok*     | closed    | yes
+        33 | ok      | closed    | yes
         34 | fail    | closed    | yes
         34 | fail    | closed    | yes
     """,
@@ -127,20 +127,22 @@ STORIES = {
         0   | fail    | closed    | yes
         0   | fail    | closed    | yes
         0   | fail    | open      | no
+        29  | look    | open      | no
         30  | probe   | half_open | no
-        30  | fail*   | open      | no
-        89  | look    | open      | no
-        90  | probe   | half_open | no
-        90  | timeout*| open      | no
-        189 | look    | open      | no
-        190 | look    | open      | probe
+        31  | fail    | open      | no
+        90  | look    | open      | no
+        91  | look    | open      | probe
+        91  | probe   | half_open | no
+        92  | timeout | open      | no
+        191 | look    | open      | no
+        192 | look    | open      | probe
     """,
     "a slow probe has not shown that it is over": """
         0  | fail    | closed    | yes
         0  | fail    | closed    | yes
         0  | fail    | open      | no
         30 | probe   | half_open | no
-        31 | slow*   | open      | no
+        31 | slow    | open      | no
     """,
     "a probe that is never answered makes room for another after a while": """
         0  | fail    | closed    | yes
@@ -157,10 +159,12 @@ STORIES = {
         0  | fail    | closed    | yes
         0  | fail    | open      | no
         1  | ok      | open      | no
+        2  | fail    | open      | no
         30 | probe   | half_open | no
-        31 | ok      | half_open | no
-        32 | fail    | half_open | no
-        33 | ok*     | half_open | probe
+        31 | ok~     | half_open | no
+        32 | fail~   | half_open | no
+        33 | ok      | half_open | probe
+        34 | ok~     | half_open | probe
     """,
 }
 
@@ -290,7 +294,7 @@ def test_a_breaker_of_a_year_of_outage_stays_small() -> None:
     breaker = told(STORIES["half of enough calls failed"])
     for _ in range(5000):
         now = retry_at(breaker, at(3)) or at(3)
-        breaker = observe(probe(breaker, now), Outcome.TIMEOUT, 10, now, probe=True)
+        breaker = observe(probe(breaker, now), Outcome.TIMEOUT, 0, now)
 
     assert breaker.openings == 5001
     assert len(breaker.history) == HISTORY

@@ -42,9 +42,9 @@ def test_what_an_answer_says_of_rail_and_route(answer: Answer, outcome: Outcome,
     """
     A decline is a rail that works, and one about the payer says nothing of the route.
     """
-    said = observation(answer, 70, probe=True)
+    said = observation(answer, 70)
 
-    assert said == Observation(outcome=outcome, latency_ms=70, approved=approved, probe=True)
+    assert said == Observation(outcome=outcome, latency_ms=70, approved=approved)
 
 
 def test_a_window_slides() -> None:

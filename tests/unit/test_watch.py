@@ -131,11 +131,12 @@ def test_routing_reads_what_is_shared() -> None:
 
 def test_a_probe_that_succeeds_closes_what_is_shared() -> None:
     """
-    Its observation says that it was one.
+    That it was one is told by when it was sent; what was sent before says nothing.
     """
     taken = take_probe([SHUT], OPENS)
     assert taken is not None
-    probed = Observation(outcome=Outcome.SUCCESS, latency_ms=5, approved=True, probe=True)
+    sent_before = Observation(outcome=Outcome.SUCCESS, latency_ms=2000, approved=True)
+    now = OPENS + timedelta(seconds=1)
 
-    assert watch(taken[0], [WELL, probed], OPENS).breaker.state is State.CLOSED
-    assert watch(taken[0], [WELL, WELL], OPENS).breaker.state is State.HALF_OPEN
+    assert watch(taken[0], [sent_before, WELL], now).breaker.state is State.CLOSED
+    assert watch(taken[0], [sent_before, sent_before], now).breaker.state is State.HALF_OPEN
