@@ -310,6 +310,18 @@ def test_a_settlement_day_gets_its_year(said: str, sent: datetime, day: str) -> 
     assert settlement_day(said, sent.date()) == day
 
 
+@pytest.mark.parametrize("operation", [Operation.INCREMENT, Operation.CAPTURE, Operation.VOID, Operation.REFUND])
+def test_what_is_upon_something_names_it(operation: Operation) -> None:
+    """
+    An increment of nothing would be another authorization; only a void may lack the original's reference.
+    """
+    with pytest.raises(MessageMalformed, match="no original"):
+        asked(instruction(operation))
+    if operation is not Operation.VOID:
+        with pytest.raises(MessageMalformed, match="reference"):
+            asked(upon(AUTHORIZE, "", operation, number=2))
+
+
 def test_what_cannot_be_said_is_refused() -> None:
     """
     A value that its field does not hold is refused by name, and the value is not told.

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -151,6 +151,19 @@ def test_a_request_has_one_effect(issuer: Issuer) -> None:
     assert issuer.kept() == [("authorize", 1000, "00")]
 
 
+def test_a_request_is_known_by_its_id_alone(issuer: Issuer) -> None:
+    """
+    With other numbers it is still the same request; with the same numbers and another id, it is left open.
+    """
+    later = replace(AUTHORIZE, sent_at=SENT_AT + timedelta(hours=1))
+    issuer.approved(AUTHORIZE)
+
+    assert issuer.approved(later).authorization == issuer.approved(AUTHORIZE).authorization
+    reply = issuer.simulator.answer(encode(asked(AUTHORIZE).fields | {62: request_id(2)}))
+    assert reply.body is not None and decode(reply.body)[39] == "94"
+    assert issuer.kept() == [("authorize", 1000, "00")]
+
+
 def test_a_decline_stays_a_decline(issuer: Issuer) -> None:
     """
     What was declined under a request id is declined for ever, though the reason has gone.
@@ -204,7 +217,6 @@ def test_what_is_upon_nothing_is_declined(issuer: Issuer) -> None:
             upon(replace(AUTHORIZE, request_id=request_id(99)), first, Operation.VOID, number=4),
             upon(declined, first, Operation.CAPTURE, number=5),
             upon(AUTHORIZE, first[:-1] + "9", Operation.CAPTURE, number=6),
-            instruction(Operation.REFUND, number=7),
         )
     ):
         assert issuer.code(original) == "25", number

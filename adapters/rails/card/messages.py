@@ -66,6 +66,7 @@ _SAID: Final[Mapping[Operation, tuple[str, str]]] = {
     Operation.PAYOUT: (FINANCIAL, PAYOUT),
 }
 """The message type and processing code that say each operation."""
+_UPON: Final = frozenset({Operation.INCREMENT, Operation.CAPTURE, Operation.VOID, Operation.REFUND})
 
 ENTRY_MODE: Final = "810"
 """Point of service: entered over the internet, no PIN. Source: ISO 8583:1987, element 22, as Mastercard reads it."""
@@ -142,12 +143,17 @@ def ask(instruction: Instruction, number: str, acquirer: Acquirer) -> Asked:
     """The message that asks for this, of the card with this number; the same for the same arguments.
 
     Raises:
-        MessageMalformed: It cannot be said in a message: a reference that is none, a field too long.
+        MessageMalformed: It cannot be said in a message: it is upon nothing, a reference is none, a field too long.
     """
     card = instruction.method
     assert isinstance(card, Card), card
     assert 1 <= instruction.amount <= AMOUNT_MAX, instruction.amount
     mti, processing = _SAID[instruction.operation]
+    # Without what it is upon, an increment would read as another authorization.
+    if not instruction.original_request_id and instruction.operation in _UPON:
+        raise MessageMalformed(f"no original to {instruction.operation}")
+    if not instruction.original and instruction.operation in _UPON - {Operation.VOID}:
+        raise MessageMalformed(f"no original's reference to {instruction.operation}")
     upon = read_reference(instruction.original) if instruction.original else None
     if instruction.operation is Operation.VOID and upon is None:
         mti = REVERSAL_ADVICE
