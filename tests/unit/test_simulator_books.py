@@ -176,6 +176,30 @@ def test_kill_9_keeps_what_was_answered(file: Path) -> None:
         assert len(kept) in (told + 1, told + 2)
 
 
+def test_on_the_disk_before_it_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whatever is kept is written, then synchronized with the disk, and only then is it there.
+    """
+    done: list[str] = []
+    write, fsync = os.write, os.fsync
+
+    def writing(fd: int, line: bytes) -> int:
+        done.append("written")
+        return write(fd, line)
+
+    def synchronizing(fd: int) -> None:
+        done.append("on the disk" if books.find("upi", "r1") is None else "too late")
+        fsync(fd)
+
+    with Books(file) as books:
+        monkeypatch.setattr(os, "write", writing)
+        monkeypatch.setattr(os, "fsync", synchronizing)
+        books.record(effect())
+        assert books.find("upi", "r1") is not None
+
+    assert done == ["written", "on the disk"]
+
+
 def test_what_could_not_be_written_was_not_done(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     When the disk fails in the middle of a line, the effect is not kept, and the next one follows a whole line.

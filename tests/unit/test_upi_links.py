@@ -78,6 +78,17 @@ def test_what_cannot_be_written(said: dict[str, Any], why: str) -> None:
         write(Link(**{"payee": SHOP, "name": "Shop", **said}))
 
 
+def test_a_link_without_end() -> None:
+    """
+    A text longer than a QR code holds is refused before anything in it is looked at, parameters not known here too.
+    """
+    text = "upi://pay?pa=shop@okbank&unknown="
+
+    assert read(text + "x" * (2000 - len(text))).payee == SHOP
+    with pytest.raises(LinkMalformed, match="2001 characters"):
+        read(text + "x" * (2001 - len(text)))
+
+
 def test_names_in_india_s_scripts() -> None:
     """
     The joiners that some of them are spelled with are kept.

@@ -267,6 +267,10 @@ def test_not_found() -> None:
     assert isinstance(meaning(said(FAILURE, "U01", **none)), Unknown)
 
 
+RESPONSE = write(said())[write(said()).index(b"<Resp ") : write(said()).index(b"</upi:")]
+REFERENCE = RESPONSE[RESPONSE.index(b"<Ref ") : RESPONSE.index(b"</Resp>")]
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -283,11 +287,11 @@ def test_not_found() -> None:
         write(said()).replace(b'"INR"', b'"XXX"'),
         write(said()).replace(b"+05:30", b""),
         write(said()).replace(b"2026-03-02T", b"yesterday"),
-        write(said()).replace(b"<Resp ", b"<Resp/><Resp "),
-        write(said()).replace(b"<Ref ", b'<Ref respCode="Z9"/><Ref '),
+        write(said()).replace(RESPONSE, RESPONSE * 2),
+        write(said()).replace(REFERENCE, REFERENCE * 2),
+        write(said()).replace(REFERENCE, REFERENCE + b"<Other/>" * 1000),
+        write(said()).replace(REFERENCE, REFERENCE + b"<Other>" * 20 + b"</Other>" * 20),
         write(said()).replace(b"<Ref ", b"<Other " + b'x="' + b"y" * 70_000 + b'"/><Ref '),
-        b'<upi:RespPay xmlns:upi="http://npci.org/upi/schema/">' + b"<a>" * 1000,
-        b'<upi:RespPay xmlns:upi="http://npci.org/upi/schema/">' + b"<a/>" * 1000 + b"</upi:RespPay>",
         write(inquiring(instruction(), BANK)),
     ],
 )
