@@ -16,6 +16,15 @@ from commands.book import OpenBook
 from commands.command import Asked, Command, Decided, ask, book_named, hashed
 from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
 from commands.journal import PostEntry, ReverseEntry
+from commands.payment import (
+    AttachMethod,
+    CancelPayment,
+    CapturePayment,
+    ConfirmPayment,
+    CreatePayment,
+    IncreaseAuthorization,
+    RefundPayment,
+)
 from domain import ids
 from domain.events import Metadata
 from domain.ledger import Draft
@@ -34,8 +43,16 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     CaptureHold,
     VoidHold,
     ExpireHold,
+    CreatePayment,
+    AttachMethod,
+    ConfirmPayment,
+    IncreaseAuthorization,
+    CapturePayment,
+    CancelPayment,
+    RefundPayment,
 )
-"""Every command that can be asked by itself or in a batch."""
+"""Every command that can be asked by itself or in a batch. An approval cannot: it is one person's own, and who gives it
+stands in the request's head alone."""
 
 BATCH_MAX: Final = 10_000
 """Commands of one batch."""

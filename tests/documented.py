@@ -58,7 +58,7 @@ def _validator(operation: str, status: str, kind: str) -> Draft202012Validator:
 
 def unknown_fields(schema: Any, value: Any, path: str = "") -> list[str]:
     """Fields that the schema does not name, at any depth; what it leaves open may have any."""
-    schema, properties = _flat(schema)
+    schema, properties = _flat(schema, value)
     if isinstance(value, list):
         items = schema.get("items")
         return (
@@ -75,13 +75,16 @@ def unknown_fields(schema: Any, value: Any, path: str = "") -> list[str]:
     ]
 
 
-def _flat(schema: Any) -> tuple[Any, dict[str, Any]]:
-    """The schema with its references followed, and all its properties."""
+def _flat(schema: Any, value: Any) -> tuple[Any, dict[str, Any]]:
+    """The schema with its references followed, and all its properties; of several kinds, that of the value's own."""
     if "$ref" in schema:
-        return _flat(document()["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]])
+        return _flat(document()["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]], value)
+    if "discriminator" in schema and isinstance(value, dict):
+        kinds = schema["discriminator"]
+        return _flat({"$ref": kinds["mapping"][value[kinds["propertyName"]]]}, value)
     if "anyOf" in schema:
-        return _flat(next(s for s in schema["anyOf"] if s != {"type": "null"}))
+        return _flat(next(s for s in schema["anyOf"] if s != {"type": "null"}), value)
     properties = dict(schema.get("properties", {}))
     for part in schema.get("allOf", []):
-        properties |= _flat(part)[1]
+        properties |= _flat(part, value)[1]
     return schema, properties

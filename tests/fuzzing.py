@@ -29,12 +29,19 @@ RULES: Final = [
     ("value_error", "(no|the) rate (for|of) [A-Z]{3}"),
     ("value_error", "a code does not begin like an id"),
     ("value_error", "a time lies in the years"),
+    ("value_error", "what is confirmed has a method"),
+    ("value_error", "check digits? do|the routing number's last digit"),  # No pattern can do sums.
 ]
 """Faults of requests that fit their schema, as code and message: what the document says in words alone."""
 
 
-NOT_TO_SUCCEED: Final = {"POST /v1/holds/{hold}/expire"}
-"""Daybook itself ends what is due, before anybody can ask."""
+NOT_TO_SUCCEED: Final = {
+    "POST /v1/holds/{hold}/expire",
+    "POST /v1/payments/{payment}/increase",
+    "POST /v1/payments/{payment}/capture",
+    "POST /v1/payments/{payment}/refund",
+}
+"""Daybook itself ends what is due, before anybody can ask; and no rail is there to promise anything."""
 
 _keys = count(1)
 

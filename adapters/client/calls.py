@@ -26,6 +26,7 @@ from adapters.client.resources import (
     Book,
     ChangedAccount,
     ChangedHold,
+    ChangedPayment,
     Entry,
     ErrorCatalogue,
     EventCatalogue,
@@ -312,6 +313,49 @@ class ExchangeGiven(TypedDict):
     rate_source: NotRequired[str]
 
 
+class CardGiven(TypedDict):
+    """A card, by a token of the vault; `expires` as `2030-12`."""
+
+    type: Literal["card"]
+    token: str
+    brand: str
+    last4: str
+    expires: str
+
+
+class BankAccountGiven(TypedDict):
+    """An account at a bank of the United States."""
+
+    type: Literal["bank_account"]
+    routing_number: str
+    account_number: str
+    holder: str
+    savings: NotRequired[bool]
+    company: NotRequired[bool]
+
+
+class IbanGiven(TypedDict):
+    """An account at a bank that takes ISO 20022 messages."""
+
+    type: Literal["iban"]
+    iban: str
+    bic: str
+    holder: str
+    country: str
+
+
+class UpiGiven(TypedDict):
+    """A virtual payment address; `flow` is how the payer is asked."""
+
+    type: Literal["upi"]
+    vpa: str
+    holder: NotRequired[str]
+    flow: NotRequired[Literal["collect", "intent", "qr"]]
+
+
+MethodGiven = CardGiven | BankAccountGiven | IbanGiven | UpiGiven
+
+
 def debit(account: str, amount: int, currency: str) -> PostingGiven:
     """A posting of that many minor units to the debit side of the account of that code or id."""
     return {"account": account, "side": "debit", "amount": amount, "currency": currency}
@@ -495,6 +539,89 @@ def expire_hold(hold: str, **asking: Unpack[Asking]) -> Call[ChangedHold]:
     return _of_hold("expire_hold", "expire", ChangedHold, hold, {}, asking)
 
 
+def create_payment(
+    book: str,
+    account: str,
+    amount: int,
+    currency: str,
+    *,
+    direction: Literal["in", "out"] = "in",
+    method: MethodGiven | None = None,
+    confirm: bool = False,
+    capture: Literal["automatic", "manual"] = "automatic",
+    approvals: int = 0,
+    expires_at: datetime | None = None,
+    description: str = "",
+    reference: str = "",
+    descriptor: str = "",
+    metadata: Mapping[str, str] | None = None,
+    **asking: Unpack[Asking],
+) -> Call[ChangedPayment]:
+    """Say that minor units are wanted for `account`, or, a payout, from it; `confirm` has it done at once."""
+    body = {
+        "book": book,
+        "account": account,
+        "direction": direction,
+        "amount": amount,
+        "currency": currency,
+        "method": method,
+        "confirm": confirm or None,
+        "capture": capture,
+        "approvals": approvals,
+        "expires_at": expires_at,
+        "description": description,
+        "reference": reference,
+        "descriptor": descriptor,
+        "metadata": metadata,
+    }
+    return _command("create_payment", "/v1/payments", ChangedPayment, body, asking)
+
+
+def attach_method(payment: str, method: MethodGiven, **asking: Unpack[Asking]) -> Call[ChangedPayment]:
+    """Say what the payment of that id is paid with, or to."""
+    return _of_payment("attach_method", "method", payment, {"method": method}, asking)
+
+
+def confirm_payment(payment: str, **asking: Unpack[Asking]) -> Call[ChangedPayment]:
+    """Have it done."""
+    return _of_payment("confirm_payment", "confirm", payment, {}, asking)
+
+
+def approve_payment(payment: str, **asking: Unpack[Asking]) -> Call[ChangedPayment]:
+    """Give, as this client's actor, one of the approvals it waits for. It cannot be part of a batch."""
+    return _command("", f"/v1/payments/{_step(payment)}/approve", ChangedPayment, {}, asking)
+
+
+def increase_authorization(payment: str, amount: int, **asking: Unpack[Asking]) -> Call[ChangedPayment]:
+    """Have more authorized."""
+    return _of_payment("increase_authorization", "increase", payment, {"amount": amount}, asking)
+
+
+def capture_payment(
+    payment: str, amount: int | None = None, *, final: bool = False, **asking: Unpack[Asking]
+) -> Call[ChangedPayment]:
+    """Claim some of what is authorized; all of it, without an amount. `final` gives the rest up."""
+    return _of_payment("capture_payment", "capture", payment, {"amount": amount, "final": final or None}, asking)
+
+
+def cancel_payment(payment: str, *, reason: str = "", **asking: Unpack[Asking]) -> Call[ChangedPayment]:
+    """No longer wanted. What is authorized is given up by the rail first."""
+    return _of_payment("cancel_payment", "cancel", payment, {"reason": reason}, asking)
+
+
+def refund_payment(
+    payment: str,
+    amount: int | None = None,
+    *,
+    capture: str | None = None,
+    reason: str = "",
+    **asking: Unpack[Asking],
+) -> Call[ChangedPayment]:
+    """Give some of what was captured back; all of it, without an amount. `capture`: the id of the request for it."""
+    body = {"amount": amount, "capture": capture, "reason": reason}
+    return _of_payment("refund_payment", "refund", payment, body, asking)
+
+
 class Answered(Struct, frozen=True):
     """What a batch came to: for each call, in order, its resource or its problem."""
 
@@ -515,7 +642,7 @@ def post_batch(
 
     Atomic: all or none, and `batch_refused` if none. Independent: each on its own.
     """
-    assert all(call.command and not call.params for call in calls), "commands only, and none of them a dry run"
+    assert all(call.command and not call.params for call in calls), "only what a batch takes, and no dry run"
     commands = [
         {"command": call.command, "arguments": call.arguments, **({"idempotency_key": call.key} if call.key else {})}
         for call in calls
@@ -668,6 +795,11 @@ def _of_account(
 
 def _of_hold(command: str, verb: str, of: type[T], hold: str, body: Mapping[str, Any], asking: Asking) -> Call[T]:
     return _command(command, f"/v1/holds/{_step(hold)}/{verb}", of, body, asking, named={"hold_id": hold})
+
+
+def _of_payment(command: str, verb: str, payment: str, body: Mapping[str, Any], asking: Asking) -> Call[ChangedPayment]:
+    path = f"/v1/payments/{_step(payment)}/{verb}"
+    return _command(command, path, ChangedPayment, body, asking, named={"payment_id": payment})
 
 
 def _command(

@@ -18,6 +18,7 @@ AccountId = Annotated[str, _typeid("acc")]
 BookId = Annotated[str, _typeid("book")]
 EntryId = Annotated[str, _typeid("je")]
 HoldId = Annotated[str, _typeid("hold")]
+PaymentId = Annotated[str, _typeid("pay")]
 Position = Annotated[int, Meta(ge=0, description="A place in the log.")]
 Minor = Annotated[int, Meta(description="In minor units.")]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217.")]
@@ -25,6 +26,19 @@ Side = Literal["debit", "credit"]
 AccountType = Literal["asset", "liability", "equity", "revenue", "expense"]
 AccountStatus = Literal["open", "frozen", "closed"]
 HoldStatus = Literal["held", "captured", "voided", "expired"]
+PaymentStatus = Literal[
+    "requires_payment_method",
+    "requires_confirmation",
+    "requires_approval",
+    "requires_action",
+    "processing",
+    "requires_capture",
+    "succeeded",
+    "partially_captured",
+    "canceled",
+    "expired",
+]
+Last4 = Annotated[str, Meta(max_length=4, description="The number's end; the rest is not told.")]
 
 
 class Resource(Struct, frozen=True, kw_only=True):
@@ -248,6 +262,90 @@ class Hold(_Hold, frozen=True, kw_only=True):
     destination_code: str
     actor: str
     recorded_at: datetime
+
+
+class CardMethod(Struct, frozen=True, kw_only=True, tag="card", tag_field="type"):
+    """A card, known by its token; it expires with that month."""
+
+    token: str
+    brand: str
+    last4: Last4
+    expires: str
+
+
+class BankAccountMethod(Struct, frozen=True, kw_only=True, tag="bank_account", tag_field="type"):
+    """An account at a bank of the United States."""
+
+    routing_number: str
+    last4: Last4
+    holder: str
+    savings: bool
+    company: bool
+
+
+class IbanMethod(Struct, frozen=True, kw_only=True, tag="iban", tag_field="type"):
+    """An account at a bank that takes ISO 20022 messages."""
+
+    bic: str
+    last4: Last4
+    holder: str
+    country: str
+
+
+class UpiMethod(Struct, frozen=True, kw_only=True, tag="upi", tag_field="type"):
+    """A virtual payment address; `flow` is how the payer is asked."""
+
+    vpa: str
+    holder: str
+    flow: Literal["collect", "intent", "qr"]
+
+
+class PaymentRequest(Struct, frozen=True, kw_only=True):
+    """One operation that a rail was, or is about to be, asked, by the id the rail knows it by.
+
+    `reference` is the rail's own, once it has given one; `upon` the id of the request that it is upon.
+    """
+
+    id: str
+    operation: Literal["authorize", "increment", "capture", "void", "collect", "refund", "payout"]
+    rail: Literal["card", "ach", "wire", "upi"]
+    route: str
+    amount: Minor
+    state: Literal["requested", "unknown", "accepted", "done", "failed"]
+    reference: str
+    upon: str | None
+    reason: str
+
+
+class ChangedPayment(Resource, frozen=True, kw_only=True):
+    """A payment for `account_id`, or, a payout, from it, as a command left it.
+
+    `authorized` is what a rail promised, `captured` what was claimed of it or collected, `refunded` what went back.
+    """
+
+    object: Literal["payment"]
+    id: PaymentId
+    book_id: BookId
+    account_id: AccountId
+    direction: Literal["in", "out"]
+    status: PaymentStatus
+    amount: Minor
+    currency: Currency
+    authorized: Minor
+    captured: Minor
+    refunded: Minor
+    capture: Literal["automatic", "manual"]
+    method: CardMethod | BankAccountMethod | IbanMethod | UpiMethod | None
+    requests: list[PaymentRequest]
+    approvals_required: int
+    approvals_given: int
+    expires_at: datetime | None
+    description: str
+    reference: str
+    descriptor: str
+    metadata: dict[str, str]
+    version: int
+    position: Position
 
 
 class KeptRefusal(Struct, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ _ABOUT: Final = """An event-sourced, double-entry ledger.
   that names a position past the log's end waits two seconds for it, then says `read_model_behind`.
 * **Errors** are `application/problem+json` with a `code` that never changes: `/v1/catalogue/errors`.
 
-The examples run, in the order of this page, on an empty Daybook."""
+The examples run, in the order of this page, on an empty Daybook; those that are refused there say so."""
 
 _KEY: Final[Schema] = {"type": "string", "pattern": r"^[\x20-\x7e]{1,255}$"}
 _POSITION: Final[Schema] = {"type": "integer", "minimum": 0}
@@ -173,8 +173,8 @@ def _about(operation: Operation) -> str:
 
 
 def _body(operation: Operation, reference: Schema) -> Schema:
-    """The command, less what the path says of it."""
-    named = _named_by_path(operation)
+    """The command, less what path and head say of it."""
+    named = _named_by_path(operation) | {operation.by_actor} - {""}
     if not named:
         return reference
     assert operation.model is not None
@@ -197,7 +197,8 @@ def _parameters(operation: Operation) -> Iterator[Schema]:
     if operation.command is not None:
         key = next((example.key for example in operation.examples.values()), "")
         yield {**PARAMETERS["IdempotencyKey"], **({"example": key} if key else {})}
-        yield {"$ref": "#/components/parameters/Actor"}
+        actor = next((example.actor for example in operation.examples.values()), "")
+        yield {**PARAMETERS["Actor"], "example": actor} if actor else {"$ref": "#/components/parameters/Actor"}
         yield {"$ref": "#/components/parameters/DryRun"}
     yield {"$ref": "#/components/parameters/RequestId"}
     yield {"$ref": "#/components/parameters/Traceparent"}
@@ -258,7 +259,8 @@ def _examples(operation: Operation) -> Schema:
 
 
 def _example(example: Example) -> Schema:
-    return {"summary": f"With Idempotency-Key: {example.key}", "value": example.body}
+    refused = f" (refused there: {example.refused})" if example.refused else ""
+    return {"summary": f"With Idempotency-Key: {example.key}{refused}", "value": example.body}
 
 
 def _responses(operation: Operation, answer: Schema) -> Schema:

@@ -11,7 +11,17 @@ import msgspec
 
 from adapters.client.resources import EventCatalogue, EventInfo
 from domain import ids
-from domain.events import EVENTS, BookOpened, CommandRefused, Event, PaymentMethodAttached, encode
+from domain.events import (
+    EVENTS,
+    BookOpened,
+    CommandRefused,
+    Event,
+    PaymentAnswerContradicted,
+    PaymentMethodAttached,
+    PaymentOperationDone,
+    PaymentOperationFailed,
+    encode,
+)
 from domain.posting import Posting, Side
 from domain.rail import Card
 
@@ -46,13 +56,24 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "route": "acquirer-1",
     "approver": "cleo",
     "retry": "later",
+    "action": {"type": "redirect", "url": "https://bank.example/confirm/1"},
+    "rule": {"all": ["funds", "limits"]},
+    "votes": [{"validator": "funds", "verdict": "allow", "reason": "", "details": {}}],
+    "passed": True,
+    "known": "done",
+    "why": "no answer within 10 s",
 }
 """By the field's name; what is not here is made from its type, or left out if it may be."""
 
 _SPECIAL: Final[dict[type[Event], dict[str, Any]]] = {
     BookOpened: {"code": "main", "title": "Main book"},
     CommandRefused: {"code": "account_closed", "details": {"account_id": str(_BANK)}},
-    PaymentMethodAttached: {"method": Card(token="tok_visa", brand="visa", last4="4242", expires="2030-12")},
+    PaymentAnswerContradicted: {
+        "said": {"answer": "declined", "code": "05", "reason": "do_not_honor", "message": "", "retry": "never"}
+    },
+    PaymentOperationFailed: {"code": "51", "reason": "insufficient_funds", "message": "Insufficient funds"},
+    PaymentOperationDone: {"code": "00", "reference": "812345678901"},
+    PaymentMethodAttached: {"method": Card(token="tok_visa", brand="visa", last4="4242", expires="2030-12")},  # noqa: S106
 }
 
 

@@ -1,6 +1,7 @@
 """Every operation of the API: what validates it, what it answers, which refusals it can meet, and an example that runs.
 
-The examples, sent in this order to an empty Daybook, all succeed: ids follow from codes and Idempotency-Keys.
+The examples, sent in this order to an empty Daybook, all succeed, but for those that say what they are refused for:
+ids follow from codes and Idempotency-Keys.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,16 @@ from commands.book import OpenBook
 from commands.command import Command
 from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
 from commands.journal import PostEntry, ReverseEntry
+from commands.payment import (
+    ApprovePayment,
+    AttachMethod,
+    CancelPayment,
+    CapturePayment,
+    ConfirmPayment,
+    CreatePayment,
+    IncreaseAuthorization,
+    RefundPayment,
+)
 from domain import errors, ids
 from domain.errors import Refusal
 from projections.api.accounts import AccountList, AccountRead, PostingList
@@ -43,6 +54,10 @@ _TAKING: Final[Refusals] = frozenset(
 _KEEPING: Final[Refusals] = frozenset({errors.AccountNotFound, errors.AccountCodeReserved, errors.AccountIsClosed})
 """Of whatever changes an account itself."""
 _POSTING: Final[Refusals] = _TAKING | {errors.AccountNotFound, errors.CurrencyMismatch}
+_OF_HOLD: Final[Refusals] = frozenset({errors.HoldNotFound, errors.HoldEnded, errors.HoldOfPayment})
+_OF_PAYMENT: Final[Refusals] = frozenset({errors.PaymentNotFound, errors.PaymentStatusForbids})
+_OF_RAIL: Final[Refusals] = _OF_PAYMENT | {errors.PaymentOutcomeIsUnknown, errors.PaymentBusy}
+"""Of whatever a rail is asked next, which waits until it has answered."""
 
 COMMANDS: Final[dict[type[Command], Refusals]] = {
     OpenBook: frozenset({errors.BookCodeTaken}),
@@ -66,19 +81,41 @@ COMMANDS: Final[dict[type[Command], Refusals]] = {
     },
     ReverseEntry: _TAKING | {errors.EntryNotFound, errors.EntryAlreadyReversed, errors.EntryIsReversal},
     PlaceHold: _POSTING | {errors.HoldToSameAccount, errors.HoldExpiresInPast},
-    IncreaseHold: _TAKING | {errors.HoldNotFound, errors.HoldEnded, errors.HoldIsExpired, errors.AmountTooLarge},
-    CaptureHold: _TAKING | {errors.HoldNotFound, errors.HoldEnded, errors.HoldIsExpired, errors.CaptureExceedsHold},
-    VoidHold: frozenset({errors.HoldNotFound, errors.HoldEnded, errors.HoldIsExpired}),
-    ExpireHold: frozenset({errors.HoldNotFound, errors.HoldEnded, errors.HoldIsNotDue}),
+    IncreaseHold: _TAKING | _OF_HOLD | {errors.HoldIsExpired, errors.AmountTooLarge},
+    CaptureHold: _TAKING | _OF_HOLD | {errors.HoldIsExpired, errors.CaptureExceedsHold},
+    VoidHold: _OF_HOLD | {errors.HoldIsExpired},
+    ExpireHold: _OF_HOLD | {errors.HoldIsNotDue},
+    CreatePayment: frozenset(
+        {
+            errors.AccountNotFound,
+            errors.CurrencyMismatch,
+            errors.PaymentExpiresInPast,
+            errors.PaymentMethodUnfit,
+        }
+    ),
+    AttachMethod: _OF_PAYMENT | {errors.PaymentMethodUnfit},
+    ConfirmPayment: _OF_PAYMENT,
+    ApprovePayment: _OF_PAYMENT | {errors.PaymentApproverIsMaker, errors.PaymentApprovalNotWanted},
+    IncreaseAuthorization: _OF_RAIL | {errors.AmountTooLarge},
+    CapturePayment: _OF_RAIL | {errors.PaymentAmountExceeded},
+    CancelPayment: _OF_RAIL,
+    RefundPayment: _TAKING
+    | _OF_PAYMENT
+    | {errors.PaymentOutcomeIsUnknown, errors.PaymentHasNoSuchRequest, errors.PaymentAmountExceeded},
     PostBatch: frozenset({errors.BatchRefused}),
 }
 """What each command can be refused for."""
 
 
 class Example(Struct, frozen=True, kw_only=True):
-    """One request. A command's key is its Idempotency-Key; a read without a path parameter needs no example."""
+    """One request. A command's key is its Idempotency-Key; a read without a path parameter needs no example.
+
+    `actor`: who is to ask, where it may not be who asked before. `refused`: the code of what it is refused for.
+    """
 
     key: str = ""
+    actor: str = ""
+    refused: str = ""
     body: Mapping[str, Any] | None = None
     path: Mapping[str, str] = {}
     query: Mapping[str, str] = {}
@@ -104,6 +141,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Other statuses of the same shape, and what they mean."""
     waits: bool = False
     """Whether it is a read that may have to wait for the read models."""
+    by_actor: str = ""
+    """The command's field that is its request's actor, and so is not asked for in the body."""
 
     @property
     def command(self) -> type[Command] | None:
@@ -118,6 +157,7 @@ def _command(
     summary: str,
     answers: Any,
     status: int,
+    by_actor: str = "",
     **examples: Example,
 ) -> Operation:
     return Operation(
@@ -130,6 +170,7 @@ def _command(
         answers=answers,
         status=status,
         refusals=COMMANDS[model],
+        by_actor=by_actor,
         examples=examples,
     )
 
@@ -184,12 +225,33 @@ def _hold(key: str, amount: int, **said: Any) -> Example:
     return Example(key=key, body=body)
 
 
+def _payment(key: str, account: str, amount: int, **said: Any) -> Example:
+    return Example(key=key, body={"book": "shop", "account": account, "amount": amount, "currency": "EUR", **said})
+
+
+def _upon(key: str, **said: Any) -> Example:
+    """Upon what a rail has to promise or take first, which it has not yet when these examples are sent."""
+    return Example(key=key, path=_BASKET, body=said, refused=errors.PaymentStatusForbids.code)
+
+
+_CARD: Final = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
+_TAX_OFFICE: Final = {
+    "type": "iban",
+    "iban": "DE89370400440532013000",
+    "bic": "COBADEFFXXX",
+    "holder": "Tax office",
+    "country": "DE",
+}
 _BANK: Final = {"account": _account("assets:bank")}
 _DRAWER: Final = {"account": _account("assets:drawer")}
 _SALE: Final = {"entry": _made(ids.ENTRY, "post_entry", "sale-1")}
 _SPLIT: Final = {"entry": _made(ids.ENTRY, "post_entry", "bill-1")}
 _ORDER: Final = {"hold": _made(ids.HOLD, "place_hold", "order-1")}
 _OFFER: Final = {"hold": _made(ids.HOLD, "place_hold", "order-2")}
+_INVOICE: Final = {"payment": _made(ids.PAYMENT, "create_payment", "invoice-1")}
+_BASKET: Final = {"payment": _made(ids.PAYMENT, "create_payment", "basket-1")}
+_TAX: Final = {"payment": _made(ids.PAYMENT, "create_payment", "tax-1")}
+_SECOND_THOUGHT: Final = {"payment": _made(ids.PAYMENT, "create_payment", "basket-2")}
 _SHOP: Final = Example(query={"book": "shop"})
 _UNTIL: Final = "2999-01-01T00:00:00Z"
 
@@ -343,6 +405,100 @@ OPERATIONS: Final[list[Operation]] = [
         "Expire a hold that is due",
         resources.ChangedHold,
         200,
+    ),
+    _command(
+        "create_payment",
+        "/v1/payments",
+        CreatePayment,
+        "Payments",
+        "Create a payment",
+        resources.ChangedPayment,
+        201,
+        intent=_payment("invoice-1", "revenue:sales", 49_90, reference="invoice-1", expires_at=_UNTIL),
+        card=_payment("basket-1", "revenue:sales", 30_00, method=_CARD, capture="manual", metadata={"basket": "1"}),
+        payout=_payment(
+            "tax-1",
+            "liabilities:tax",
+            5_00,
+            direction="out",
+            method=_TAX_OFFICE,
+            confirm=True,
+            approvals=1,
+            descriptor="Tax, January",
+        ),
+        second_thought=_payment("basket-2", "revenue:sales", 12_00, description="Basket 2"),
+    ),
+    _command(
+        "attach_method",
+        "/v1/payments/{payment}/method",
+        AttachMethod,
+        "Payments",
+        "Say what a payment is paid with, or to",
+        resources.ChangedPayment,
+        200,
+        card=Example(key="invoice-1-card", path=_INVOICE, body={"method": _CARD}),
+    ),
+    _command(
+        "confirm_payment",
+        "/v1/payments/{payment}/confirm",
+        ConfirmPayment,
+        "Payments",
+        "Confirm a payment",
+        resources.ChangedPayment,
+        200,
+        basket=Example(key="basket-1-confirmed", path=_BASKET, body={}),
+    ),
+    _command(
+        "approve_payment",
+        "/v1/payments/{payment}/approve",
+        ApprovePayment,
+        "Payments",
+        "Approve a payment that somebody else made",
+        resources.ChangedPayment,
+        200,
+        by_actor="approver",
+        tax=Example(key="tax-1-approved", actor="cleo", path=_TAX, body={}),
+    ),
+    _command(
+        "increase_authorization",
+        "/v1/payments/{payment}/increase",
+        IncreaseAuthorization,
+        "Payments",
+        "Have more authorized",
+        resources.ChangedPayment,
+        200,
+        more=_upon("basket-1-more", amount=5_00),
+    ),
+    _command(
+        "capture_payment",
+        "/v1/payments/{payment}/capture",
+        CapturePayment,
+        "Payments",
+        "Capture a payment, in part or whole",
+        resources.ChangedPayment,
+        200,
+        part=_upon("basket-1-shipped", amount=12_00),
+        rest=_upon("basket-1-done", final=True),
+    ),
+    _command(
+        "cancel_payment",
+        "/v1/payments/{payment}/cancel",
+        CancelPayment,
+        "Payments",
+        "Cancel a payment",
+        resources.ChangedPayment,
+        200,
+        second_thought=Example(key="basket-2-canceled", path=_SECOND_THOUGHT, body={"reason": "Left behind"}),
+    ),
+    _command(
+        "refund_payment",
+        "/v1/payments/{payment}/refund",
+        RefundPayment,
+        "Payments",
+        "Refund a payment, in part or whole",
+        resources.ChangedPayment,
+        200,
+        part=_upon("basket-1-refund", amount=4_00, reason="One was broken"),
     ),
     _command(
         "freeze_account",

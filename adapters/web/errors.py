@@ -182,9 +182,13 @@ def _of_path(request: Request) -> set[str]:
 
 
 def _pointer(loc: tuple[int | str, ...]) -> str:
-    """Source: RFC 6901, section 3. Of a batch's command, pydantic names its kind too, which is no step in the body."""
+    """Source: RFC 6901, section 3. Of a batch's command and of a payment's method, pydantic names the kind too, which
+    is no step in the body."""
+    arguments = 0
     if loc[:1] == ("commands",):
-        loc = (*loc[:2], *loc[3:])
+        loc, arguments = (*loc[:2], *loc[3:]), 3
+    if loc[arguments : arguments + 1] == ("method",):
+        loc = (*loc[: arguments + 1], *loc[arguments + 2 :])
     steps = (str(step)[:FIELD_MAX].replace("~", "~0").replace("/", "~1") for step in loc)
     return "".join(f"/{step}" for step in steps)
 

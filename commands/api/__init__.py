@@ -2,6 +2,13 @@
 
 from starlette.routing import Route
 
-from commands.api import account, batch, book, hold, journal
+from commands.api import account, batch, book, hold, journal, payment
 
-routes: list[Route] = [*journal.routes, *batch.routes, *hold.routes, *account.routes, *book.routes]
+routes: list[Route] = [
+    *journal.routes,
+    *batch.routes,
+    *hold.routes,
+    *payment.routes,
+    *account.routes,
+    *book.routes,
+]

@@ -44,13 +44,13 @@ def path_id(request: Request, name: str, prefix: str, refusal: type[Refusal]) ->
         raise NoSuchId(refusal) from error
 
 
-async def asked(request: Request, model: type[Command], named: Mapping[str, UUID] | None = None) -> Outcome:
+async def asked(request: Request, model: type[Command], named: Mapping[str, Any] | None = None) -> Outcome:
     """Put the request's command to the desk; raises what `understood` and `put` do."""
     return await put(request, understood(request, model, named))
 
 
-def understood(request: Request, model: type[C], named: Mapping[str, UUID] | None = None) -> C:
-    """The request's command; `named` are the fields of it that the path gives.
+def understood(request: Request, model: type[C], named: Mapping[str, Any] | None = None) -> C:
+    """The request's command; `named` are the fields of it that path and head give, and so the body may not.
 
     Raises:
         pydantic.ValidationError: The body is no such command.
@@ -96,7 +96,7 @@ def _dry(request: Request) -> bool:
     return dry == ["true"]
 
 
-def _understood(model: type[C], body: Mapping[str, Any], named: Mapping[str, UUID]) -> C:
+def _understood(model: type[C], body: Mapping[str, Any], named: Mapping[str, Any]) -> C:
     twice = body.keys() & named.keys()
     if twice:
         errors = [InitErrorDetails(type="extra_forbidden", loc=(name,), input=None) for name in sorted(twice)]

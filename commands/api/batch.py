@@ -13,12 +13,22 @@ from commands.api.asking import changed, put, understood
 from commands.api.book import book
 from commands.api.hold import hold
 from commands.api.journal import entry
+from commands.api.payment import payment
 from commands.batch import PostBatch
 from commands.book import OpenBook
 from commands.command import Command
 from commands.desk import Answer, Outcome
 from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
 from commands.journal import PostEntry, ReverseEntry
+from commands.payment import (
+    AttachMethod,
+    CancelPayment,
+    CapturePayment,
+    ConfirmPayment,
+    CreatePayment,
+    IncreaseAuthorization,
+    RefundPayment,
+)
 
 PATH: Final = "/v1/batches"
 
@@ -38,6 +48,13 @@ ANSWERS: Final[dict[type[Command], tuple[int, _Resource]]] = {
     CaptureHold: (201, entry),
     VoidHold: (200, hold),
     ExpireHold: (200, hold),
+    CreatePayment: (201, payment),
+    AttachMethod: (200, payment),
+    ConfirmPayment: (200, payment),
+    IncreaseAuthorization: (200, payment),
+    CapturePayment: (200, payment),
+    CancelPayment: (200, payment),
+    RefundPayment: (200, payment),
 }
 """What each command is answered with by itself: the status, and the resource."""
 

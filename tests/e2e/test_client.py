@@ -31,6 +31,7 @@ from adapters.client import (
 from adapters.client.resources import PostedEntry
 from adapters.openapi.operations import OPERATIONS
 from commands import journal as journal_commands
+from commands import payment as payment_commands
 from tests.serving import TOP, head, serving
 
 SOON = Patience(attempt_s=1, total_s=3, pause_s=0.01, pause_max_s=0.05)
@@ -119,14 +120,15 @@ def test_every_operation_has_a_method() -> None:
 @pytest.mark.parametrize("operation", [o for o in OPERATIONS if o.model is not None], ids=lambda o: o.id)
 def test_arguments_are_those_of_the_models(operation: Any) -> None:
     """
-    A method takes every field of the command, or every parameter of the read, and no other.
+    A method takes every field of the command, or every parameter of the read, and no other; who asks is the client's.
     """
     function = getattr(calls, operation.id)
 
     taken = set(arguments(function)) - {"key", "dry_run"}
 
-    renamed = {"account_id": "account", "hold_id": "hold", "entry_id": "entry", "commands": "calls"}
-    wanted = {renamed.get(name, name) for name in operation.model.model_fields} - {"format", "after"}
+    renamed = {f"{noun}_id": noun for noun in ("account", "hold", "entry", "payment")} | {"commands": "calls"}
+    fields = set(operation.model.model_fields) - {"format", "after", operation.by_actor}
+    wanted = {renamed.get(name, name) for name in fields}
     assert taken == wanted
 
 
@@ -148,11 +150,15 @@ def arguments(function: Callable[..., Any]) -> Iterator[str]:
         (calls.SplitGiven, journal_commands.SplitAsked),
         (calls.EndGiven, journal_commands.ExchangeEnd),
         (calls.ExchangeGiven, journal_commands.ExchangeAsked),
+        (calls.CardGiven, payment_commands.CardAsked),
+        (calls.BankAccountGiven, payment_commands.BankAccountAsked),
+        (calls.IbanGiven, payment_commands.IbanAsked),
+        (calls.UpiGiven, payment_commands.UpiAsked),
     ],
 )
 def test_parts_are_those_of_the_models(given: Any, model: Any) -> None:
     """
-    What a posting, a split and an exchange are made of is what Daybook takes, required where it is required.
+    What postings, splits, exchanges and methods are made of is what Daybook takes, required where it is required.
     """
     assert set(get_type_hints(given)) == set(model.model_fields)
     assert given.__required_keys__ == {name for name, field in model.model_fields.items() if field.is_required()}

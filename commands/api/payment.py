@@ -1,0 +1,150 @@
+"""POST /v1/payments, and what is done with one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from commands.api.asking import asked, changed, created, instant, path_id
+from commands.command import Command
+from commands.desk import Outcome
+from commands.payment import (
+    ApprovePayment,
+    AttachMethod,
+    CancelPayment,
+    CapturePayment,
+    ConfirmPayment,
+    CreatePayment,
+    IncreaseAuthorization,
+    RefundPayment,
+)
+from domain import ids
+from domain import payment as rules
+from domain.errors import PaymentNotFound
+from domain.rail import BankAccount, Card, Iban, Method, UpiAddress
+
+
+def payment(outcome: Outcome) -> dict[str, Any]:
+    """The payment as the command left it; amounts in minor units."""
+    known = outcome.payment
+    assert known is not None, outcome
+    intent = known.intent
+    return {
+        "object": "payment",
+        "id": ids.show(ids.PAYMENT, known.id),
+        "book_id": ids.show(ids.BOOK, intent.book_id),
+        "account_id": ids.show(ids.ACCOUNT, intent.account_id),
+        "direction": intent.direction,
+        "status": known.status.value,
+        "amount": intent.amount,
+        "currency": intent.currency,
+        "authorized": known.authorized,
+        "captured": known.captured,
+        "refunded": known.refunded,
+        "capture": intent.capture,
+        "method": None if known.method is None else _method(known.method),
+        "requests": [_request(request) for request in known.requests.values()],
+        "approvals_required": intent.approvals,
+        "approvals_given": len(known.approvers),
+        "expires_at": None if intent.expires_at is None else instant(intent.expires_at),
+        "description": intent.description,
+        "reference": intent.reference,
+        "descriptor": intent.descriptor,
+        "metadata": intent.metadata,
+        "version": known.version,
+        "position": outcome.position,
+    }
+
+
+def _method(method: Method) -> dict[str, Any]:
+    """What it is paid with; of the number of a bank account, an IBAN among them, the last four characters alone."""
+    match method:
+        case Card(token=token, brand=brand, last4=last4, expires=expires):
+            return {"type": "card", "token": token, "brand": brand, "last4": last4, "expires": expires}
+        case BankAccount():
+            return {
+                "type": "bank_account",
+                "routing_number": method.routing_number,
+                "last4": method.account_number[-4:],
+                "holder": method.holder,
+                "savings": method.savings,
+                "company": method.company,
+            }
+        case Iban():
+            return {
+                "type": "iban",
+                "bic": method.bic,
+                "last4": method.iban[-4:],
+                "holder": method.holder,
+                "country": method.country,
+            }
+        case UpiAddress(vpa=vpa, holder=holder, flow=flow):
+            return {"type": "upi", "vpa": vpa, "holder": holder, "flow": flow}
+
+
+def _request(request: rules.Request) -> dict[str, Any]:
+    """One operation that a rail was, or is about to be, asked; `reference` is the rail's own, once it has given one."""
+    return {
+        "id": request.id,
+        "operation": request.operation.value,
+        "rail": request.rail.value,
+        "route": request.route,
+        "amount": request.amount,
+        "state": request.state.value,
+        "reference": request.reference,
+        "upon": request.upon or None,
+        "reason": request.reason,
+    }
+
+
+async def post_payment(request: Request) -> Response:
+    made = payment(await asked(request, CreatePayment))
+    return created(made, location=f"/v1/payments/{made['id']}")
+
+
+async def post_method(request: Request) -> Response:
+    return await _upon_payment(request, AttachMethod)
+
+
+async def post_confirm(request: Request) -> Response:
+    return await _upon_payment(request, ConfirmPayment)
+
+
+async def post_approve(request: Request) -> Response:
+    """Whoever asks approves: that somebody else did is not theirs to say."""
+    return await _upon_payment(request, ApprovePayment, {"approver": request.state.context["actor"]})
+
+
+async def post_increase(request: Request) -> Response:
+    return await _upon_payment(request, IncreaseAuthorization)
+
+
+async def post_capture(request: Request) -> Response:
+    return await _upon_payment(request, CapturePayment)
+
+
+async def post_cancel(request: Request) -> Response:
+    return await _upon_payment(request, CancelPayment)
+
+
+async def post_refund(request: Request) -> Response:
+    return await _upon_payment(request, RefundPayment)
+
+
+async def _upon_payment(request: Request, model: type[Command], by_head: Mapping[str, str] | None = None) -> Response:
+    payment_id = path_id(request, "payment", ids.PAYMENT, PaymentNotFound)
+    return changed(payment(await asked(request, model, {"payment_id": payment_id, **(by_head or {})})))
+
+
+routes = [
+    Route("/v1/payments", post_payment, methods=["POST"]),
+    Route("/v1/payments/{payment}/method", post_method, methods=["POST"]),
+    Route("/v1/payments/{payment}/confirm", post_confirm, methods=["POST"]),
+    Route("/v1/payments/{payment}/approve", post_approve, methods=["POST"]),
+    Route("/v1/payments/{payment}/increase", post_increase, methods=["POST"]),
+    Route("/v1/payments/{payment}/capture", post_capture, methods=["POST"]),
+    Route("/v1/payments/{payment}/cancel", post_cancel, methods=["POST"]),
+    Route("/v1/payments/{payment}/refund", post_refund, methods=["POST"]),
+]
