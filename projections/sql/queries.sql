@@ -588,6 +588,49 @@ LEFT JOIN holds
     AND hold_id <> ALL (%(asked)s::uuid[])
 ORDER BY expires_at LIMIT %(limit)s;
 
+-- payments_due --
+-- What payments wait for that Daybook itself may be due to do, by `kind`: `attempt`, an attempt is to be started or given
+-- up, or the payment expired; `request`, a rail has still to answer; `expire`, its time has come and no rail is asked. Of
+-- each kind and state at most `limit`, by position, from after `after` on: whoever gets that many of one goes on from
+-- there, so that many that only wait cannot keep others from being seen.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), due AS (
+    (SELECT 'attempt' AS kind, payment_id, position, changed_at AS since, NULL AS request_id, NULL AS operation,
+            rail, route, NULL AS state
+     FROM payments
+     WHERE status = 'processing' AND status <> 'succeeded' AND position > %(after)s::bigint
+       AND NOT EXISTS (
+           SELECT FROM payment_requests AS q
+           WHERE q.payment_id = payments.payment_id AND state IN ('requested', 'unknown', 'accepted')
+       )
+     ORDER BY position LIMIT %(limit)s)
+    UNION ALL
+    (SELECT 'expire', payment_id, position, expires_at, NULL, NULL, rail, route, NULL
+     FROM payments
+     WHERE expires_at <= now() AND status NOT IN ('succeeded', 'partially_captured', 'canceled', 'expired')
+       AND position > %(after)s::bigint
+       AND NOT EXISTS (
+           SELECT FROM payment_requests AS q
+           WHERE q.payment_id = payments.payment_id AND state IN ('requested', 'unknown', 'accepted')
+       )
+     ORDER BY position LIMIT %(limit)s)
+    UNION ALL
+    (SELECT 'request', open.*
+     FROM (VALUES ('requested'), ('unknown'), ('accepted')) AS states (wanted)
+     CROSS JOIN LATERAL (
+         SELECT payment_id, position, coalesce(answered_at, requested_at), request_id, operation, rail, route, state
+         FROM payment_requests
+         WHERE state = wanted AND state IN ('requested', 'unknown', 'accepted') AND position > %(after)s::bigint
+         ORDER BY position LIMIT %(limit)s
+     ) AS open)
+)
+SELECT as_of, head, kind, payment_id, due.position, request_id, operation, rail, route, state,
+       greatest(extract(epoch FROM now() - since), 0)::float8 AS age_s
+FROM t LEFT JOIN due ON true
+ORDER BY due.position;
+
 -- audit_trail --
 -- Newest first. What happened to one thing, its own events and the refused commands upon it, is found by the log's own
 -- index of streams and the few scopes; the first event of a scope says what kind of thing it is. Long texts are

@@ -1,0 +1,210 @@
+"""Payments as they stand, and what rails were asked for each: what was answered, and what is still to come."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from domain.events import (
+    Event,
+    PaymentActionRequired,
+    PaymentAnswerContradicted,
+    PaymentApproved,
+    PaymentAttemptStarted,
+    PaymentCanceled,
+    PaymentConfirmed,
+    PaymentEvent,
+    PaymentExpired,
+    PaymentFailed,
+    PaymentIntentCreated,
+    PaymentMethodAttached,
+    PaymentOperationAccepted,
+    PaymentOperationDone,
+    PaymentOperationFailed,
+    PaymentOperationRequested,
+    PaymentOutcomeUnknown,
+    PaymentValidated,
+    Recorded,
+)
+from domain.payment import BEGINS, State, Status
+from domain.rail import RAIL_OF, Method, Operation, Retry
+from projections.projection import Change
+
+NAME: Final = "payments"
+VERSION: Final = 1
+CHANGES: Final = ("create_payments", "start_attempts", "request_operations", "answer_requests", "change_payments")
+
+CONFIRMED, APPROVED, CAPTURED, VOIDED = "confirmed", "approved", "captured", "voided"
+"""Steps to a status that follows from what the payment is by then: the SQL knows."""
+
+_AMOUNTS: Final = {
+    Operation.AUTHORIZE: "authorized",
+    Operation.INCREMENT: "authorized",
+    Operation.CAPTURE: "captured",
+    Operation.COLLECT: "captured",
+    Operation.REFUND: "refunded",
+}
+"""What of a payment grows by an operation that is done."""
+
+_DONE: Final = {
+    Operation.AUTHORIZE: Status.REQUIRES_CAPTURE,
+    Operation.CAPTURE: CAPTURED,
+    Operation.VOID: VOIDED,
+    Operation.COLLECT: Status.SUCCEEDED,
+    Operation.PAYOUT: Status.SUCCEEDED,
+}
+
+
+def project(recorded: Recorded) -> Iterator[Change]:
+    """What the event changes: a payment or one of its requests, or both."""
+    event = recorded.event
+    if not isinstance(event, PaymentEvent):
+        return
+    if isinstance(event, PaymentIntentCreated):
+        yield _created(recorded, event)
+        return
+    if isinstance(event, PaymentAttemptStarted):
+        yield Change("start_attempts", _request(recorded, event) | {"rail": event.rail, "route": event.route,
+                                                                    "decision": event.decision or None})  # fmt: skip
+    elif isinstance(event, PaymentOperationRequested):
+        asked = {"upon": event.upon, "final": event.final, "reason": event.reason or None}
+        yield Change("request_operations", _request(recorded, event) | asked)
+    else:
+        answered = _answer(event)
+        if answered:
+            yield Change("answer_requests", {"payment_id": recorded.stream_id, **_told(recorded, event), **answered})
+    yield Change(
+        "change_payments",
+        {
+            "payment_id": recorded.stream_id,
+            "version": recorded.version,
+            "position": recorded.position,
+            "changed_at": recorded.recorded_at,
+            **_changed(event),
+        },
+    )
+
+
+def _created(recorded: Recorded, intent: PaymentIntentCreated) -> Change:
+    return Change(
+        "create_payments",
+        {
+            "payment_id": recorded.stream_id,
+            "book_id": intent.book_id,
+            "account_id": intent.account_id,
+            "position": recorded.position,
+            "created_at": recorded.recorded_at,
+            "status": Status.REQUIRES_PAYMENT_METHOD,
+            "direction": intent.direction,
+            "amount": intent.amount,
+            "currency": intent.currency,
+            "authorized": 0,
+            "captured": 0,
+            "refunded": 0,
+            "capture": intent.capture,
+            "approvals": intent.approvals,
+            "approved": 0,
+            "contradicted": False,
+            "expires_at": intent.expires_at,
+            "maker": recorded.metadata.actor,
+            "description": intent.description or None,
+            "reference": intent.reference or None,
+            "descriptor": intent.descriptor or None,
+            "metadata": intent.metadata or None,
+            "version": recorded.version,
+            "changed": recorded.position,
+            "changed_at": recorded.recorded_at,
+        },
+    )
+
+
+def _request(recorded: Recorded, event: PaymentAttemptStarted | PaymentOperationRequested) -> dict[str, Any]:
+    return {
+        "payment_id": recorded.stream_id,
+        "request_id": event.request_id,
+        "position": recorded.position,
+        "operation": event.operation,
+        "amount": event.amount,
+        "state": State.REQUESTED,
+        "final": False,
+        "contradicted": False,
+        "requested_at": recorded.recorded_at,
+        "changed": recorded.position,
+    }
+
+
+def _told(recorded: Recorded, event: Any) -> dict[str, Any]:
+    return {"request_id": event.request_id, "position": recorded.position, "at": recorded.recorded_at}
+
+
+def _answer(event: Event) -> dict[str, Any]:
+    """What a request becomes by what the rail said, or did not say; nothing of an event that is no such thing."""
+    match event:
+        case PaymentOperationAccepted(reference=reference, code=code):
+            return {"state": State.ACCEPTED, "reference": reference or None, "code": code or None}
+        case PaymentOutcomeUnknown():
+            return {"state": State.UNKNOWN}
+        case PaymentOperationFailed(code=code, reason=reason, retry=retry):
+            return {"state": State.FAILED, "code": code or None, "declined": reason or None, "retry": retry}
+        case PaymentOperationDone() as done:
+            return {
+                "state": State.DONE,
+                "reference": done.reference or None,
+                "code": done.code or None,
+                "settles_on": done.settles_on or None,
+                "hold_id": done.hold_id,
+                "entry_id": done.entry_id,
+            }
+        case PaymentAnswerContradicted():
+            return {"contradicted": True}
+        case _:
+            return {}
+
+
+def _changed(event: Event) -> dict[str, Any]:
+    """What the payment becomes; amounts by how much they grow, in minor units."""
+    match event:
+        case PaymentMethodAttached(method=method):
+            rail = RAIL_OF[type(method)]
+            return {"step": Status.REQUIRES_CONFIRMATION, "method": shown(method), "rail": rail}
+        case PaymentConfirmed():
+            return {"step": CONFIRMED}
+        case PaymentValidated(passed=passed):
+            return {} if passed else {"step": Status.REQUIRES_PAYMENT_METHOD}
+        case PaymentApproved():
+            return {"step": APPROVED, "approved": 1}
+        case PaymentAttemptStarted(rail=rail, route=route):
+            return {"step": Status.PROCESSING, "rail": rail, "route": route}
+        case PaymentActionRequired():
+            return {"step": Status.REQUIRES_ACTION}
+        case PaymentOperationFailed(operation=operation, retry=retry) if operation in BEGINS:
+            return {"step": Status.REQUIRES_PAYMENT_METHOD if retry == Retry.NEVER else Status.PROCESSING}
+        case PaymentOperationDone(operation=operation, amount=amount, request_id=request_id):
+            done = Operation(operation)
+            grown = {_AMOUNTS[done]: amount} if done in _AMOUNTS else {}
+            return {"step": _DONE[done], "request_id": request_id, **grown} if done in _DONE else grown
+        case PaymentAnswerContradicted():
+            return {"contradicted": True}
+        case PaymentFailed():
+            return {"step": Status.REQUIRES_PAYMENT_METHOD}
+        case PaymentCanceled():
+            return {"step": Status.CANCELED}
+        case PaymentExpired():
+            return {"step": Status.EXPIRED}
+        case _:
+            return {}
+
+
+NUMBERS: Final = {"account_number": "account_last4", "iban": "iban_last4"}
+"""Account numbers, and what is shown instead of each."""
+
+
+def shown(method: Method) -> dict[str, Any]:
+    """What it is paid with, for people to know it by: of account numbers the last four characters, and no token."""
+    return masked(msgspec.to_builtins(method))
+
+
+def masked(method: dict[str, Any]) -> dict[str, Any]:
+    """The same of a method as it is stored."""
+    plain = {name: value for name, value in method.items() if name not in NUMBERS and name != "token"}
+    return plain | {name: method[number][-4:] for number, name in NUMBERS.items() if number in method}

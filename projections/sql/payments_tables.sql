@@ -1,0 +1,71 @@
+CREATE TABLE payments (
+    payment_id   uuid PRIMARY KEY,
+    book_id      uuid NOT NULL,
+    account_id   uuid NOT NULL,
+    position     bigint NOT NULL,
+    created_at   timestamptz NOT NULL,
+    status       text NOT NULL,
+    direction    text NOT NULL,
+    amount       bigint NOT NULL,
+    currency     char(3) NOT NULL,
+    authorized   bigint NOT NULL,
+    captured     bigint NOT NULL,
+    refunded     bigint NOT NULL,
+    capture      text NOT NULL,
+    approvals    integer NOT NULL,
+    approved     integer NOT NULL,
+    contradicted boolean NOT NULL,
+    rail         text,
+    route        text,
+    method       jsonb,
+    expires_at   timestamptz,
+    maker        text NOT NULL,
+    description  text,
+    reference    text,
+    descriptor   text,
+    metadata     jsonb,
+    version      integer NOT NULL,
+    changed      bigint NOT NULL,
+    changed_at   timestamptz NOT NULL
+);
+CREATE UNIQUE INDEX payments_book ON payments (book_id, position);
+CREATE UNIQUE INDEX payments_position ON payments (position);
+CREATE INDEX payments_account ON payments (account_id, position);
+CREATE INDEX payments_status ON payments (status, position) WHERE status <> 'succeeded';
+CREATE INDEX payments_reference ON payments (reference) WHERE reference IS NOT NULL;
+CREATE INDEX payments_contradicted ON payments (position) WHERE contradicted;
+CREATE INDEX payments_expiring ON payments (expires_at)
+    WHERE expires_at IS NOT NULL AND status NOT IN ('succeeded', 'partially_captured', 'canceled', 'expired');
+COMMENT ON COLUMN payments.changed IS 'Position of the last event of the payment, changed_at its time; position of the first.';
+COMMENT ON COLUMN payments.approved IS 'How many of the approvals were given.';
+COMMENT ON COLUMN payments.method IS 'What it is paid with, without account numbers and tokens.';
+CREATE TABLE payment_requests (
+    payment_id   uuid NOT NULL,
+    request_id   text NOT NULL,
+    position     bigint NOT NULL,
+    operation    text NOT NULL,
+    rail         text,
+    route        text,
+    amount       bigint NOT NULL,
+    state        text NOT NULL,
+    upon         text,
+    final        boolean NOT NULL,
+    reason       text,
+    reference    text,
+    code         text,
+    declined     text,
+    retry        text,
+    settles_on   text,
+    hold_id      uuid,
+    entry_id     uuid,
+    contradicted boolean NOT NULL,
+    decision     jsonb,
+    requested_at timestamptz NOT NULL,
+    answered_at  timestamptz,
+    changed      bigint NOT NULL,
+    PRIMARY KEY (payment_id, request_id)
+);
+CREATE INDEX payment_requests_open ON payment_requests (position) WHERE state IN ('requested', 'unknown', 'accepted');
+CREATE INDEX payment_requests_reference ON payment_requests (reference) WHERE reference IS NOT NULL;
+COMMENT ON COLUMN payment_requests.reason IS 'Why it was asked; declined is why it was not done, code the rail''s own word.';
+COMMENT ON COLUMN payment_requests.answered_at IS 'When its state last changed; NULL of one of which nothing was heard yet.';

@@ -1,0 +1,160 @@
+"""The read model of payments: whatever the batches, it says of each what the domain says, and what Daybook has to do."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import dict_row
+
+from adapters.postgres import applying
+from adapters.postgres.projecting import catch_up
+from adapters.postgres.reads import PostgresReads
+from adapters.postgres.store import PostgresEventStore
+from domain import payment as payment_rules
+from domain.events import recorded
+from domain.payment import Payment
+from projections import payments
+from projections.projection import tracked_as
+from tests.conftest import Server, database_on
+from tests.payments import write_payments
+from tests.stored import write_everything
+from tests.support import books_of
+
+
+@pytest.fixture(scope="module")
+def paid_template(server: Server, template: str) -> Iterator[str]:
+    """The name of a database with payments at every stage of their lives, its read models empty."""
+
+    async def write(dsn: str) -> None:
+        await write_everything(PostgresEventStore(dsn))
+        await write_payments(PostgresEventStore(dsn))
+
+    with database_on(server, template=template) as dsn:
+        asyncio.run(write(dsn))
+        yield str(conninfo_to_dict(dsn)["dbname"])
+
+
+@pytest.fixture
+def paid(server: Server, paid_template: str) -> Iterator[str]:
+    """The DSN of a copy of it."""
+    with database_on(server, template=paid_template) as dsn:
+        yield dsn
+
+
+def folded(dsn: str) -> dict[UUID, Payment]:
+    """Every payment, by the domain."""
+    streams: dict[UUID, list[Any]] = {}
+    for raw in books_of(dsn).events:
+        streams.setdefault(raw.stream_id, []).append(recorded(raw))
+    found = {stream: payment_rules.fold(stream, events) for stream, events in streams.items()}
+    return {stream: payment for stream, payment in found.items() if payment is not None}
+
+
+def rows(dsn: str, table: str) -> list[dict[str, Any]]:
+    with psycopg.connect(dsn, row_factory=dict_row) as connection:
+        return connection.execute(f"SELECT * FROM daybook_read.{table} ORDER BY position".encode()).fetchall()
+
+
+def test_it_says_what_the_domain_says(paid: str) -> None:
+    """
+    Statuses, amounts, requests and their outcomes are those of the aggregate, which decides.
+    """
+    catch_up(paid)
+
+    known = folded(paid)
+    found = {row["payment_id"]: row for row in rows(paid, "payments")}
+    asked: dict[UUID, list[Any]] = {}
+    for row in rows(paid, "payment_requests"):
+        asked.setdefault(row["payment_id"], []).append(row)
+    assert known.keys() == found.keys()
+    for name, payment in known.items():
+        row = found[name]
+        named = ("status", "version", "authorized", "captured", "refunded", "maker")
+        assert {field: row[field] for field in named} == {field: getattr(payment, field) for field in named}
+        assert row["approved"] == len(payment.approvers)
+        wanted = [
+            (
+                *(one.id, one.operation, one.rail, one.route, one.amount, one.state, one.upon or None, one.final),
+                *(one.reason or None, one.reference or None, one.declined or None, one.retry or None),
+                *(one.contradicted, one.hold_id, one.entry_id, one.requested_at),
+            )
+            for one in payment.requests.values()
+        ]
+        columns = (
+            *("request_id", "operation", "rail", "route", "amount", "state", "upon", "final", "reason", "reference"),
+            *("declined", "retry", "contradicted", "hold_id", "entry_id", "requested_at"),
+        )
+        assert [tuple(row[column] for column in columns) for row in asked.get(name, [])] == wanted
+
+
+def test_any_batches_make_the_same_tables(paid: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    One event at a time, a few at a time or all at once: the tables come out the same.
+    """
+    found = []
+    for batch in (1, 2, 3, 7, 100_000):
+        monkeypatch.setattr(applying, "BATCH", batch)
+        with psycopg.connect(paid) as connection:
+            connection.execute("TRUNCATE daybook_read.payments, daybook_read.payment_requests")
+            connection.execute("DELETE FROM daybook_read.tracking WHERE application_name = %s", (tracked_as(payments),))
+        catch_up(paid)
+        found.append((rows(paid, "payments"), rows(paid, "payment_requests")))
+
+    assert found[0][0] and found[0][1]
+    assert all(tables == found[0] for tables in found)
+
+
+def test_nobody_s_account_number_is_there(paid: str) -> None:
+    """
+    Methods are shown by what people know them by: neither account numbers nor tokens are in the read model.
+    """
+    catch_up(paid)
+
+    text = str(rows(paid, "payments"))
+    assert "123456789" not in text and "DE8937" not in text and "tok_" not in text
+    assert "'account_last4': '6789'" in text and "'iban_last4': '3000'" in text and "'last4': '4242'" in text
+
+
+def due(dsn: str, limit: int = 1_000, after: int = 0) -> list[dict[str, Any]]:
+    async def ask() -> list[dict[str, Any]]:
+        async with PostgresReads(dsn) as reads:
+            wanted = {"projections": [tracked_as(payments)], "limit": limit, "after": after}
+            return await reads.fetch("payments_due", wanted)
+
+    return [row for row in asyncio.run(ask()) if row["kind"] is not None]
+
+
+def test_what_is_due(paid: str) -> None:
+    """
+    All that Daybook may have to go on with by itself, and nothing else; page by page nothing is left out.
+    """
+    catch_up(paid)
+    known = folded(paid)
+    waiting = {one.id for one in known.values() if one.status == "processing" and not one.open}
+    open_now = {(one.id, request.id, request.state.value) for one in known.values() for request in one.open}
+
+    found = due(paid)
+
+    assert {row["payment_id"] for row in found if row["kind"] == "attempt"} == waiting
+    assert {(r["payment_id"], r["request_id"], r["state"]) for r in found if r["kind"] == "request"} == open_now
+    assert len(waiting) >= 1 and {state for _, _, state in open_now} == {"requested", "unknown", "accepted"}
+    assert [row for row in found if row["kind"] == "expire"] == []
+    assert all(row["age_s"] >= 0 for row in found)
+    [expiring] = [one.id for one in known.values() if one.status == "requires_confirmation"]
+    with psycopg.connect(paid) as connection:
+        connection.execute(
+            "UPDATE daybook_read.payments SET expires_at = now() - interval '1 minute' WHERE payment_id = %s"
+            " OR status IN ('succeeded', 'canceled')",
+            (expiring,),
+        )
+    [expired] = [row for row in due(paid) if row["kind"] == "expire"]
+    assert expired["payment_id"] == expiring and expired["age_s"] == pytest.approx(60, abs=30)
+    paged, after = [], 0
+    while page := due(paid, limit=1, after=after):
+        paged += [row for row in page if row not in paged]
+        after = min(row["position"] for row in page)
+    assert {(row["kind"], row["position"]) for row in paged} == {(row["kind"], row["position"]) for row in due(paid)}
