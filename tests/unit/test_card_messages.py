@@ -10,7 +10,7 @@ import pytest
 from iso8583.specs import default_ascii
 from msgspec.structs import replace
 
-from adapters.rails.card.cards import BY_TOKEN
+from adapters.rails.card.cards import BY_TOKEN, Placeholder
 from adapters.rails.card.codec import MTI, MessageMalformed, decode, encode
 from adapters.rails.card.messages import (
     ECHO,
@@ -29,6 +29,8 @@ from adapters.rails.card.messages import (
     settlement_day,
     traced,
 )
+from adapters.rails.card.rail import CardRail
+from domain.ports import RailPort
 from domain.rail import Approved, Card, Declined, Instruction, Operation, Retry, Unknown
 from tests.card import (
     ACQUIRER,
@@ -280,6 +282,15 @@ def test_private_data() -> None:
     assert read_private("0103abc84") == {"01": "abc"}
     assert read_private("0103abcxx02zz") == {"01": "abc"}
     assert read_private("") == {}
+
+
+def test_it_is_a_rail() -> None:
+    """
+    The card rail is what payments ask of a rail; a type checker says so.
+    """
+    port: RailPort = CardRail([ACQUIRER], Placeholder())
+
+    assert isinstance(port, CardRail) and port.connected() == {"first": False}
 
 
 @pytest.mark.parametrize("text", ["", "pi_123", AUTHORIZED + "\n", AUTHORIZED.lower(), AUTHORIZED[1:]])

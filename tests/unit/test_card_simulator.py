@@ -337,6 +337,19 @@ def test_the_file_of_a_day(issuer: Issuer) -> None:
     assert issuer.simulator.settlement(FRIDAY) == b"H,DAYBOOK-CARD,1,2026-11-20\nE,0\n"
 
 
+@pytest.mark.parametrize(("day", "settles"), [(20, "2026-11-23"), (21, "2026-11-24"), (25, "2026-11-27")])
+def test_money_moves_a_business_day_later(tmp_path: Path, day: int, settles: str) -> None:
+    """
+    Friday's on Monday; Saturday's, which is Monday's, on Tuesday; that before Thanksgiving on the day after it.
+    """
+    with Books(tmp_path / "books.jsonl") as books:
+        simulator = CardSimulator(books, Faults(1), Clock(real=lambda: datetime(2026, 11, day, 12, tzinfo=UTC)))
+        reply = simulator.answer(asked(AUTHORIZE).message)
+
+    assert reply.body is not None and decode(reply.body)[15] == settles[5:].replace("-", "")
+    assert next(books.effects("card")).day.isoformat() == settles
+
+
 def test_fees_are_rounded_half_to_even() -> None:
     """
     1.8 % and 10: of 250 it is 4.5, so 4; of 750 13.5, so 14; and nothing is lost above.
