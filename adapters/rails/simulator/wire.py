@@ -28,6 +28,7 @@ from adapters.rails.wire.identifiers import is_bic, is_iban, swift_text, uetr
 from adapters.rails.wire.messages import (
     CREDIT_TRANSFER,
     NOT_PROVIDED,
+    RECALL,
     CreditTransfer,
     Detail,
     Entry,
@@ -238,10 +239,18 @@ class WireSimulator(RailSimulator):
             self._comes_back.add(effect.request_id)
         return effect
 
-    def _recall(self, recall: Recall, plan: Plan) -> Resolution:
+    def _recall(self, recall: Recall, plan: Plan) -> Message:
         found = self.books.find(self.rail, recall.case_id)
         if found is None:
             found = self._decide_recall(recall, plan)
+        elif found.operation != "void":
+            return Status(
+                header=_answering(recall.header, self.clock.now()),
+                original=ids_of(recall.case_id),
+                original_kind=RECALL,
+                status=REJECTED,
+                reasons=(Reason("DU01"),),
+            )
         return self._resolution(found, _answering(recall.header, self.clock.now()), plan)
 
     def _decide_recall(self, recall: Recall, plan: Plan) -> Effect:
