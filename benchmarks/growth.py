@@ -143,6 +143,7 @@ def _at(dsn: str, postgres_pid: Callable[[], int], entries: int, accounts: int, 
     with served(dsn) as server:
         daybook.caught_up(dsn)
         found |= {COLD_START: 1000 * server.ready_s, **measure(dsn, server).figures}
+        _settle(dsn)  # The read models are new ones now.
         # Last, since they add to the log.
         found |= _loads(server, Meter(dsn, postgres_pid, server.pid), accounts, seconds)
         daybook.touch(server, accounts=accounts)
