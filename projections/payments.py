@@ -195,16 +195,16 @@ def _changed(event: Event) -> dict[str, Any]:
             return {}
 
 
-NUMBERS: Final = {"account_number": "account_last4", "iban": "iban_last4"}
-"""Account numbers, and what is shown instead of each."""
+NUMBERS: Final = ("account_number", "iban")
+"""Account numbers: of each the last four characters are shown."""
 
 
 def shown(method: Method) -> dict[str, Any]:
-    """What it is paid with, for people to know it by: of account numbers the last four characters, and no token."""
+    """What it is paid with, for people to know it by."""
     return masked(msgspec.to_builtins(method))
 
 
 def masked(method: dict[str, Any]) -> dict[str, Any]:
     """The same of a method as it is stored."""
-    plain = {name: value for name, value in method.items() if name not in NUMBERS and name != "token"}
-    return plain | {name: method[number][-4:] for number, name in NUMBERS.items() if number in method}
+    plain = {name: value for name, value in method.items() if name not in NUMBERS}
+    return plain | {"last4": method[name][-4:] for name in NUMBERS if name in method}

@@ -38,7 +38,7 @@ CREATE INDEX payments_expiring ON payments (expires_at)
     WHERE expires_at IS NOT NULL AND status NOT IN ('succeeded', 'partially_captured', 'canceled', 'expired');
 COMMENT ON COLUMN payments.changed IS 'Position of the last event of the payment, changed_at its time; position of the first.';
 COMMENT ON COLUMN payments.approved IS 'How many of the approvals were given.';
-COMMENT ON COLUMN payments.method IS 'What it is paid with, without account numbers and tokens.';
+COMMENT ON COLUMN payments.method IS 'What it is paid with; of account numbers the last four characters.';
 CREATE TABLE payment_requests (
     payment_id   uuid NOT NULL,
     request_id   text NOT NULL,

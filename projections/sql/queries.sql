@@ -590,9 +590,9 @@ ORDER BY expires_at LIMIT %(limit)s;
 
 -- payments_due --
 -- What payments wait for that Daybook itself may be due to do, by `kind`: `attempt`, an attempt is to be started or given
--- up, or the payment expired; `request`, a rail has still to answer; `expire`, its time has come and no rail is asked. Of
--- each kind and state at most `limit`, by position, from after `after` on: whoever gets that many of one goes on from
--- there, so that many that only wait cannot keep others from being seen.
+-- up, or the payment expired; `request`, a rail has still to answer; `expire`, its time has come and no rail is asked. By
+-- position from after `after` on: whoever gets as many as `limit` goes on from the last one, so that many that only wait
+-- cannot keep others from being seen.
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
@@ -629,7 +629,7 @@ WITH t AS (
 SELECT as_of, head, kind, payment_id, due.position, request_id, operation, rail, route, state,
        greatest(extract(epoch FROM now() - since), 0)::float8 AS age_s
 FROM t LEFT JOIN due ON true
-ORDER BY due.position;
+ORDER BY due.position LIMIT %(limit)s;
 
 -- audit_trail --
 -- Newest first. What happened to one thing, its own events and the refused commands upon it, is found by the log's own
