@@ -7,7 +7,8 @@ and the commands given here have keys that name the state they were given in.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -35,13 +36,15 @@ from domain.errors import (
     Stopping,
     Unavailable,
 )
-from domain.events import PaymentAttemptStarted, PaymentOperationRequested
+from domain.events import PaymentAttemptStarted, PaymentOperationRequested, RawEvent, Recorded, recorded
 from domain.next_step import Ask, Attempt, Expire, GiveUp, Routing, instruction, next_steps
-from domain.payment import Payment, Request
-from domain.ports import Breakers, RailPort
+from domain.payment import Payment, Request, fold
+from domain.ports import Breakers, RailPort, Reads
 from domain.rail import Accepted, Answer, Approved, Declined, Instruction, NotFound, Rail, Unknown
 from domain.routing import Decision, healths
 from domain.traffic import observation
+from projections import payments
+from projections.projection import tracked_as
 
 ACTOR: Final = "daybook"
 KEY: Final = "daybook·payment"
@@ -49,6 +52,8 @@ KEY: Final = "daybook·payment"
 
 LOOK_S: Final = 1.0
 """How often payments that nobody told of are looked for."""
+PAGE: Final = 500
+"""Payments looked for at once, of each kind."""
 AT_ONCE_MAX: Final = 1_000
 """Payments driven at the same time."""
 PATIENCE_S: Final = 30.0
@@ -62,6 +67,30 @@ _NOT_NOW: Final = (Unavailable, OutcomeUnknown, Overloaded, KeyInFlight, KeyReus
 
 
 TEXT_MAX: Final = 500
+
+
+class Found:
+    """Payments with something to do, page by page, as they are in the log: what a read model says of them is late."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._after = 0
+
+    async def __call__(self) -> list[Payment]:
+        """The next page; after the last one the first again."""
+        wanted = {"projections": [tracked_as(payments)], "limit": PAGE, "after": self._after}
+        rows = [row for row in await self._reads.fetch("payments_due", wanted) if row["payment_id"] is not None]
+        self._after = rows[-1]["position"] if len(rows) >= PAGE else 0
+        return await self._fold({row["payment_id"] for row in rows})
+
+    async def _fold(self, payment_ids: set[UUID]) -> list[Payment]:
+        if not payment_ids:
+            return []
+        streams: dict[UUID, list[Recorded]] = {}
+        for row in await self._reads.fetch("streams", {"streams": list(payment_ids)}):
+            streams.setdefault(row["stream"], []).append(recorded(RawEvent(*row.values())))
+        folded = [fold(payment_id, events) for payment_id, events in streams.items()]
+        return [payment for payment in folded if payment is not None]
 
 
 class Paying:
@@ -279,3 +308,15 @@ def _record(payment: Payment, request: Request, answer: Approved | Declined | Ac
 
 def _plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text[:TEXT_MAX])
+
+
+@asynccontextmanager
+async def paying(driver: Paying) -> AsyncIterator[None]:
+    """Within this, payments go on by themselves."""
+    task = asyncio.create_task(driver.run(), name="paying")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

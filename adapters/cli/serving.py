@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,9 +25,20 @@ from adapters.postgres import migrate as migrations
 if TYPE_CHECKING:
     import uvicorn
 
+    from adapters.rails.wiring import Wiring
+
 Host = Annotated[
     str | None,
     typer.Option("--host", help="The address to listen on; else DAYBOOK_HOST, else 127.0.0.1.", show_default=False),
+]
+Rails = Annotated[
+    str | None,
+    typer.Option(
+        "--rails",
+        metavar="FILE|URL",
+        help="A TOML file of rails and routes, or a simulator's URL; else DAYBOOK_RAILS, else payments wait.",
+        show_default=False,
+    ),
 ]
 Port = Annotated[
     int | None,
@@ -48,6 +60,7 @@ def serve(
     projector: Annotated[
         bool, typer.Option("--projector/--no-projector", help="Keep the read models up from this process too.")
     ] = True,
+    rails: Rails = None,
 ) -> None:
     """Answer HTTP, until Ctrl-C or SIGTERM; what is in flight is answered first.
 
@@ -60,10 +73,11 @@ def serve(
       daybook serve --port 9000
       daybook serve --database-url postgresql://daybook@db/daybook
       daybook serve --host 0.0.0.0 --no-projector
+      daybook serve --rails http://127.0.0.1:8180    payments, by a simulator
     """
     _configure_logs()
     with listening(host, port) as listener, database(database_url, home, migrated=True, on_event=_log) as dsn:
-        run(server(dsn, projector=projector), listener)
+        run(server(dsn, projector=projector, rails=rails), listener)
 
 
 def project(
@@ -144,8 +158,8 @@ def url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def server(dsn: str, *, projector: bool = True) -> "uvicorn.Server":
-    """The web application, ready to run."""
+def server(dsn: str, *, projector: bool = True, rails: str | None = None) -> "uvicorn.Server":
+    """The web application, ready to run; raises Failed if there are no such rails."""
     import uvicorn
 
     from adapters.web.app import Limits, create_app
@@ -153,7 +167,20 @@ def server(dsn: str, *, projector: bool = True) -> "uvicorn.Server":
 
     chosen = settings()
     limits = Limits(**{name: getattr(chosen, name) for name in Limits.__struct_fields__})
-    return uvicorn.Server(config(create_app(dsn, project=projector, limits=limits)))
+    return uvicorn.Server(
+        config(create_app(dsn, project=projector, limits=limits, wiring=_wiring(rails or chosen.rails)))
+    )
+
+
+def _wiring(rails: str | None) -> "Wiring":
+    from adapters.rails.wiring import NO_RAILS, Misconfigured, read, simulated
+
+    if not rails:
+        return NO_RAILS
+    try:
+        return simulated(rails) if rails.startswith("http://") else read(Path(rails))
+    except Misconfigured as error:
+        raise Failed(str(error)) from error
 
 
 def run(server: "uvicorn.Server", listener: socket.socket) -> None:

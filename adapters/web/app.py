@@ -1,8 +1,10 @@
 """The composition root of the web application: store, desk, reads, the read models' runner, expiry, the routes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -16,12 +18,15 @@ from adapters.observe import logs
 from adapters.observe.handled import Handled
 from adapters.observe.metrics import Metrics
 from adapters.openapi.routes import routes as document_routes
+from adapters.paying import Found, Paying, paying
+from adapters.postgres.breakers import PostgresBreakers
 from adapters.postgres.datastore import connect
 from adapters.postgres.migrate import MigrationError, available
 from adapters.postgres.projecting import Status
 from adapters.postgres.reads import PostgresReads
 from adapters.postgres.store import PostgresEventStore
 from adapters.projector import Projector
+from adapters.rails.wiring import NO_RAILS, Wiring, connected
 from adapters.web import health, intake
 from adapters.web.envelope import Envelope
 from adapters.web.errors import exception_handlers
@@ -30,7 +35,7 @@ from adapters.web.intake import Intake
 from commands import desk
 from commands.api import routes as command_routes
 from commands.api.batch import PATH as BATCHES
-from commands.desk import Desk
+from commands.desk import Desk, Outcome
 from projections.api import events
 from projections.api import routes as read_routes
 from projections.api.events import Streams
@@ -53,11 +58,12 @@ PROJECTOR_S: Final = 3.0
 """How long a start waits for the projector, so that the first reads need not. Commands are taken without it too."""
 
 
-def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> Starlette:
+def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wiring: Wiring = NO_RAILS) -> Starlette:
     """The application upon a migrated database.
 
     Args:
         project: Whether a process of ours keeps the read models up; without, `daybook project` does.
+        wiring: The rails that payments go by from here; without any they wait for a process that has some.
 
     Raises:
         RuntimeError: Asserts are compiled away, and with them what must never be.
@@ -95,9 +101,13 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS) -> St
             projector.start()
             await asyncio.to_thread(projector.up.wait, PROJECTOR_S)
         try:
-            async with PostgresReads(dsn) as reads, expiring(Expiry(writer, reads, report=failed)):
+            async with AsyncExitStack() as stack:
+                reads = await stack.enter_async_context(PostgresReads(dsn))
+                await stack.enter_async_context(expiring(Expiry(writer, reads, report=failed)))
+                paid = await stack.enter_async_context(driven(dsn, writer, reads, wiring, failed))
                 yield {
                     "desk": writer,
+                    "paid": paid,
                     "reads": reads,
                     "streams": Streams(limits.streams_max),
                     "metrics": metrics,
@@ -139,6 +149,21 @@ async def expiring(expiry: Expiry) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+@asynccontextmanager
+async def driven(
+    dsn: str, desk: Desk, reads: PostgresReads, wiring: Wiring, failed: Callable[[str, BaseException], None]
+) -> AsyncIterator[Callable[[Outcome], None]]:
+    """Within this, payments go on by themselves; what comes out of it is to be told what became of commands."""
+    if not wiring.routes:
+        yield lambda outcome: None
+        return
+    async with connected(wiring) as rails, PostgresBreakers(dsn) as breakers:
+        now = partial(datetime.now, UTC)
+        driver = Paying(desk, rails, wiring.routing, find=Found(reads), breakers=breakers, now=now, report=failed)
+        async with paying(driver):
+            yield driver.notice
 
 
 def must_be_migrated(dsn: str) -> None:

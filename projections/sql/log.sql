@@ -101,3 +101,10 @@ LEFT JOIN LATERAL (
     ORDER BY events.position LIMIT %(limit)s
 ) AS found ON true
 ORDER BY found.position;
+
+-- streams --
+-- All there is on some streams, each in its order, as it is stored: from the log alone.
+SELECT position, stream, version, name, recorded_at, metadata, payload, command
+FROM daybook.events
+WHERE stream = ANY (%(streams)s::uuid[])
+ORDER BY stream, version;
