@@ -1,5 +1,6 @@
 """The real app over HTTP: in this process, or in one of its own that can be killed."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -18,9 +19,13 @@ import psycopg
 import uvicorn
 
 from adapters.observe import logs
+from adapters.postgres.store import PostgresEventStore
 from adapters.web.app import create_app
 from adapters.web.serve import config
+from commands.command import Command
+from commands.desk import Outcome
 from tests.documented import must_be_documented
+from tests.support import asked, started
 
 TOP = Path(__file__).parents[1]
 
@@ -88,6 +93,18 @@ def hold(account: str, destination: str, amount: int, currency: str = "EUR", **s
     """The body of a hold in book `main`."""
     given = {"book": "main", "account": account, "destination": destination, "amount": amount, "currency": currency}
     return {**given, **said}
+
+
+def by_daybook(dsn: str, command: Command) -> Outcome:
+    """What a command of Daybook's own comes to, such as what a rail answered: put to a desk beside the server's."""
+
+    async def put() -> Outcome:
+        async with started(PostgresEventStore(dsn)) as desk:
+            return await desk.submit(asked(command, actor="daybook"))
+
+    outcome = asyncio.run(put())
+    assert outcome.refusal is None, outcome.refusal
+    return outcome
 
 
 def head(dsn: str) -> int:

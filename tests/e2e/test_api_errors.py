@@ -15,9 +15,12 @@ from adapters.web.errors import STATUS
 from commands.api import book as book_api
 from commands.api.asking import instant
 from commands.book import OpenBook
-from domain.errors import REFUSALS
+from commands.payment import RecordApproval, RecordSilence, StartAttempt
+from domain import ids as id_rules
+from domain.errors import REFUSALS, PaymentAnswerKnown, PaymentNotDue
 from domain.money import AMOUNT_MAX
-from tests.serving import Caller, head, hold, serving, transfer, until
+from domain.payment import Payment
+from tests.serving import Caller, by_daybook, head, hold, serving, transfer, until
 
 NOWHERE = "00000000000000000000000000"
 
@@ -69,9 +72,10 @@ def problem_of(response: httpx2.Response) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("no_expiry")
-def test_every_refusal(api_without_expiry: Caller) -> None:
+def test_every_refusal(api_without_expiry: Caller, database: str) -> None:
     """
-    Each business refusal has its status and tells what it is about, ids with their kind, amounts in minor units.
+    Each business refusal has its status and tells what it is about, ids with their kind, amounts in minor units; but
+    for those that are told to Daybook itself alone.
     """
     api = api_without_expiry
     book = api.ask("/v1/books", {"code": "other"}).json()["id"]
@@ -184,6 +188,7 @@ def test_every_refusal(api_without_expiry: Caller) -> None:
         ),
         *refused_holds(api, cash),
         *refused_entries(api, {"cash": cash, "poor": poor, "usd": rich_id(api, "usd")}),
+        *refused_payments(api, database),
         (
             f"/v1/accounts/{poor}/limits",
             {"overdraft_limit": 0, "effective_at": "2020-01-01T01:00:00+01:00"},
@@ -222,7 +227,8 @@ def test_every_refusal(api_without_expiry: Caller) -> None:
         assert problem == {**problem, "transient": False, **expected}
         assert response.status_code == STATUS[REFUSALS[expected["code"]]]
         assert int(response.headers["daybook-position"]) > rich["position"]
-    assert {expected["code"] for _, _, expected in cases} == set(REFUSALS)
+    to_itself = {PaymentAnswerKnown.code, PaymentNotDue.code}
+    assert {expected["code"] for _, _, expected in cases} == set(REFUSALS) - to_itself
 
 
 def refused_holds(api: Caller, cash: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -324,6 +330,106 @@ def refused_entries(api: Caller, ids: dict[str, str]) -> list[tuple[str, dict[st
     ]
 
 
+def refused_payments(api: Caller, database: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Each refusal about payments, on payments that are made here, and what rails say of them."""
+    card = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
+    wanted = {"book": "main", "account": "cash", "amount": 30, "currency": "EUR"}
+    taken = {**wanted, "method": card, "capture": "manual", "confirm": True}
+    intent = api.done("/v1/payments", wanted)["id"]
+    busy, lost, promised, captured = (api.done("/v1/payments", taken)["id"] for _ in range(4))
+    mine = api.done("/v1/payments", {**taken, "approvals": 2})["id"]
+    anns = api.done("/v1/payments", {**taken, "approvals": 2}, **{"Daybook-Actor": "ann"})["id"]
+    api.done(f"/v1/payments/{anns}/approve")
+    asked = {payment: begun(database, payment) for payment in (busy, lost, promised, captured)}
+    by_daybook(database, RecordSilence(**asked[lost], why="no answer"))
+    held = done(database, asked[promised], 30)
+    done(database, asked[captured], 30)
+    claimed = api.done(f"/v1/payments/{captured}/capture")["requests"][-1]["id"]
+    done(database, {**asked[captured], "request_id": claimed}, 30)
+    hold_id = id_rules.show(id_rules.HOLD, next(one.hold_id for one in held.requests.values() if one.hold_id))
+    nobody, never = f"pay_{NOWHERE}", "0" * 22
+    return [
+        (f"/v1/payments/{nobody}/confirm", {}, {"code": "payment_not_found", "payment_id": nobody}),
+        (
+            "/v1/payments",
+            {**wanted, "expires_at": "2020-01-01T01:00:00+01:00"},
+            {"code": "payment_expires_in_past", "expires_at": "2020-01-01T00:00:00.000000Z"},
+        ),
+        (
+            f"/v1/payments/{intent}/confirm",
+            {},
+            {
+                "code": "payment_status_forbids",
+                "payment_id": intent,
+                "payment_status": "requires_payment_method",
+                "operation": "confirm",
+            },
+        ),
+        (
+            "/v1/payments",
+            {**wanted, "direction": "out", "method": card},
+            {"code": "payment_method_unfit", "rail": "card", "direction": "out"},
+        ),
+        (
+            f"/v1/payments/{lost}/cancel",
+            {},
+            {"code": "payment_outcome_unknown", "payment_id": lost, "transient": True},
+        ),
+        (
+            f"/v1/payments/{busy}/cancel",
+            {},
+            {"code": "payment_busy", "payment_id": busy, "operation": "authorize", "transient": True},
+        ),
+        (
+            f"/v1/payments/{promised}/capture",
+            {"amount": 31},
+            {
+                "code": "payment_amount_exceeded",
+                "payment_id": promised,
+                "of": "authorized",
+                "requested": 31,
+                "left": 30,
+            },
+        ),
+        (
+            f"/v1/payments/{mine}/approve",
+            {},
+            {"code": "payment_approver_is_maker", "payment_id": mine, "approver": "tester"},
+        ),
+        (
+            f"/v1/payments/{anns}/approve",
+            {},
+            {"code": "payment_approval_not_wanted", "payment_id": anns, "approver": "tester"},
+        ),
+        (
+            f"/v1/payments/{captured}/refund",
+            {"capture": never},
+            {"code": "payment_request_not_found", "payment_id": captured, "rail_request_id": never},
+        ),
+        (
+            f"/v1/holds/{hold_id}/void",
+            {},
+            {"code": "hold_of_payment", "hold_id": hold_id, "payment_id": promised},
+        ),
+    ]
+
+
+def begun(database: str, payment: str) -> dict[str, Any]:
+    """What a rail is asked first for a confirmed payment, as its answers name it."""
+    payment_id = id_rules.parse(id_rules.PAYMENT, payment)
+    begun = by_daybook(database, StartAttempt(payment_id=payment_id, route="acquirer-1")).payment
+    assert begun is not None and begun.attempt is not None
+    return {"payment_id": payment_id, "request_id": begun.attempt.id}
+
+
+def done(database: str, asked: dict[str, Any], amount: int) -> Payment:
+    """The payment after a rail has done what it was asked."""
+    said = RecordApproval(**asked, reference="R1", amount=amount, currency="EUR", code="00")
+    known = by_daybook(database, said).payment
+    assert known is not None
+    return known
+
+
 def rich_id(api: Caller, code: str) -> str:
     """The id of the account with that code, from its refusal to be opened twice."""
     taken = api.ask("/v1/accounts", {"book": "main", "code": code, "type": "asset", "currency": "EUR"})
@@ -352,6 +458,9 @@ def too_much(api: Caller) -> dict[str, Any]:
         ("/v1/accounts/%ff%fe/close", "account_not_found"),
         (f"/v1/journal-entries/acc_{NOWHERE}/reverse", "entry_not_found"),
         ("/v1/journal-entries/1 or 1=1/reverse", "entry_not_found"),
+        (f"/v1/payments/hold_{NOWHERE}/confirm", "payment_not_found"),
+        (f"/v1/payments/pay_8{NOWHERE[1:]}/approve", "payment_not_found"),
+        ("/v1/payments/%00/refund", "payment_not_found"),
     ],
 )
 def test_a_path_with_what_is_no_id(api: Caller, path: str, code: str) -> None:
