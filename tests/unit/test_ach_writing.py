@@ -200,7 +200,7 @@ def test_an_impossible_change_is_not_written(where: str, bad: Change) -> None:
         ("batch.entries", file(replace(batch(), entries=()))),
         ("batch.entries", file(batch(entry(1), replace(returned(), trace="121042880000002")))),
         ("batch.entry_class", file(batch(entry_class="TEL"))),
-        ("entry.trace", file(batch(odfi="1210428"))),
+        ("batch.odfi", file(batch(odfi="1210428"))),
         ("batch.odfi", file(batch(entry(trace="000000000000001"), odfi="00000000"))),
         ("batch.company_name", file(batch(company_name=" "))),
         ("batch.company_id", file(batch(company_id=""))),
@@ -211,12 +211,11 @@ def test_an_impossible_change_is_not_written(where: str, bad: Change) -> None:
         ("entry.discretionary", file(batch(entry_class="WEB"))),
         ("entry.trace", file(batch(entry(2), entry(1)))),
         ("entry.trace", file(batch(entry(1), entry(1)))),
-        ("entry.trace", file(batch(entry(1)), batch(entry(1)))),
     ],
 )
 def test_an_impossible_file_is_not_written(where: str, bad: File) -> None:
     """
-    Nor are headers, and what only the whole can show: mixed categories, trace numbers out of order or twice.
+    Nor are headers, and what only the whole can show: mixed categories, trace numbers out of order or twice in a batch.
     """
     with pytest.raises(Unwritable) as refusal:
         write(bad)

@@ -51,7 +51,6 @@ def write(file: File) -> bytes:
     Raises:
         Unwritable: A value is impossible.
     """
-    _check_traces(file)
     body = [_file_header(file)]
     for number, batch in enumerate(file.batches, 1):
         body.extend(_batch(batch, number))
@@ -119,6 +118,7 @@ def _batch(batch: Batch, number: int) -> Iterator[str]:
         "batch_number": _digits(number, at.BATCH_HEADER, "batch_number"),
     }
     yield _record("5", at.BATCH_HEADER, header)
+    _check_traces(batch)
     for entry in batch.entries:
         yield from _entry(entry, batch)
     yield _batch_control(batch, number)
@@ -224,19 +224,15 @@ def _totals(batches: Sequence[Batch], layout: at.Layout) -> dict[str, str]:
     return {name: _digits(value, layout, name) for name, value in totals.items()}
 
 
-def _check_traces(file: File) -> None:
-    """Ascending within a batch, of its originating bank, and never twice in a file."""
-    seen: set[str] = set()
-    for batch in file.batches:
-        last = ""
-        for entry in batch.entries:
-            _ask(_is_digits(entry.trace, TRACE_LENGTH), "entry.trace", f"{entry.trace!r} is not fifteen digits")
-            _ask(entry.trace[:8] == batch.odfi, "entry.trace", f"{entry.trace} is not of {batch.odfi}")
-            _ask(int(entry.trace[8:]) > 0, "entry.trace", f"{entry.trace} has no sequence number")
-            _ask(entry.trace > last, "entry.trace", f"{entry.trace} is not above {last}")
-            _ask(entry.trace not in seen, "entry.trace", f"{entry.trace} is there twice")
-            seen.add(entry.trace)
-            last = entry.trace
+def _check_traces(batch: Batch) -> None:
+    """Ascending, and of the originating bank. Two batches may use the same: its batch's number goes with each."""
+    last = ""
+    for entry in batch.entries:
+        _ask(_is_digits(entry.trace, TRACE_LENGTH), "entry.trace", f"{entry.trace!r} is not fifteen digits")
+        _ask(entry.trace[:8] == batch.odfi, "entry.trace", f"{entry.trace} is not of {batch.odfi}")
+        _ask(int(entry.trace[8:]) > 0, "entry.trace", f"{entry.trace} has no sequence number")
+        _ask(entry.trace > last, "entry.trace", f"{entry.trace} is not above {last}")
+        last = entry.trace
 
 
 def _category(entry: Entry) -> str:

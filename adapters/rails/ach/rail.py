@@ -1,0 +1,204 @@
+"""The ACH rail: files put to a bank over HTTP, and what it says of their entries later.
+
+    PUT {url}/files/{name}              a Nacha file; the same name and bytes again change nothing
+    GET {url}/entries/{identification}  whether the bank has an entry, and in which file
+    GET {url}/returns?since=2026-11-24  a Nacha file of what settled and what came back since that day
+
+A bank takes an entry long before it is done: the first answer is Accepted, settlement comes with the day, and a return
+may come after that. `read_day` reads what a bank sends of a day without being asked for one entry.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import httpx2
+import msgspec
+from msgspec import Struct
+
+from adapters.rails.ach.instructions import DayRejected, Originator, Outgoing, identification, outgoing, read_day
+from adapters.rails.ach.instructions import reference_of as named
+from adapters.rails.ach.writing import Unwritable
+from domain.rail import Accepted, Answer, Approved, Declined, Instruction, NotFound, Retry, Unknown
+
+PATIENCE_S: Final = 10.0
+RECEIVED: Final = "received"
+UNASKED: Final = "unasked"
+"""Code of a no that is ours: the bank was never asked."""
+
+REASONS: Final = {
+    "amount": "invalid_amount",
+    "currency": "currency_not_supported",
+    "original": "original_not_found",
+    "too_late": "too_late",
+    "operation": "invalid_transaction",
+    "entry.routing_number": "invalid_account",
+    "entry.account": "invalid_account",
+    "record 6, account": "invalid_account",
+}
+"""What cannot be written, by the field that it is about; else it is a format error."""
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """What a bank says it took. `sha256`: of the file's bytes, hexadecimal; amounts in cents."""
+
+    name: str
+    sha256: str
+    entries: int
+    debits: int
+    credits: int
+
+
+class EntryHeld(Struct, frozen=True, kw_only=True):
+    """What a bank says of an entry it has. `file`: the name of the file it came in."""
+
+    identification: str
+    file: str
+    amount: int
+    credit: bool
+
+
+class AchRail:
+    """All banks that send for us. For one event loop.
+
+    Args:
+        patience_s: How long an answer may take; after it the outcome is unknown.
+    """
+
+    def __init__(self, originators: Iterable[Originator], *, patience_s: float = PATIENCE_S) -> None:
+        self._originators = {originator.route: originator for originator in originators}
+        self._client = httpx2.AsyncClient(timeout=patience_s, trust_env=False)
+
+    async def send(self, instruction: Instruction) -> Answer:
+        """Ask for it, for the first time, in a file of its own.
+
+        Where not a byte of it left this process, the answer is a no, and another route may be asked after it.
+        """
+        (answer,) = (await self.send_all([instruction])).values()
+        return answer
+
+    async def send_all(self, instructions: Sequence[Instruction]) -> dict[str, Answer]:
+        """Ask for many at once, for the first time: one file for each route and window. Answers by request id."""
+        answers: dict[str, Answer] = {}
+        waiting: dict[str, list[Instruction]] = {}
+        for instruction in instructions:
+            cannot = self._cannot(instruction)
+            if cannot is None:
+                waiting.setdefault(instruction.route, []).append(instruction)
+            else:
+                answers[instruction.request_id] = cannot
+        by_id = {instruction.request_id: instruction for instruction in instructions}
+        files = [
+            (self._originators[route], file)
+            for route, of_route in waiting.items()
+            for file in outgoing(of_route, self._originators[route])
+        ]
+        said = await asyncio.gather(*(self._put(originator, file) for originator, file in files))
+        for (_, file), answer in zip(files, said, strict=True):
+            for request_id in file.request_ids:
+                answers[request_id] = await self._answer(by_id[request_id], answer)
+        return answers
+
+    async def inquire(self, instruction: Instruction) -> Answer:
+        """Ask what became of it: never heard of, taken, settled, or returned."""
+        originator = self._originators[instruction.route]
+        cannot = self._cannot(instruction)
+        if cannot is not None:
+            return cannot
+        name = identification(instruction.request_id)
+        try:
+            response = await self._client.get(f"{originator.url}/entries/{name}")
+            if response.status_code == httpx2.codes.NOT_FOUND:
+                return NotFound()
+            response.raise_for_status()
+            held = msgspec.json.decode(response.content, type=EntryHeld)
+            reference = named(instruction, originator)
+            if (held.identification, held.amount, held.credit) != (name, instruction.amount, reference.credit):
+                return Unknown(why=f"the bank has {held}, which is not what it was asked")
+            since = {"since": reference.effective_on.isoformat()}
+            response = await self._client.get(f"{originator.url}/returns", params=since)
+            response.raise_for_status()
+            said = [each.answer for each in read_day(response.content) if each.identification == name]
+        except (httpx2.HTTPError, msgspec.DecodeError, DayRejected) as error:
+            return Unknown(why=_words(error))
+        return _latest(said, instruction) or Accepted(reference=str(reference), code=RECEIVED)
+
+    async def close(self) -> None:
+        """What is in flight is given up: its outcome is unknown."""
+        await self._client.aclose()
+
+    def _cannot(self, instruction: Instruction) -> Declined | None:
+        """Why it cannot be asked at all; such a one was never asked either."""
+        try:
+            outgoing([instruction], self._originators[instruction.route])
+        except Unwritable as error:
+            reason = REASONS.get(error.where, "format_error")
+            return Declined(code=UNASKED, reason=reason, message=f"It cannot be written: {error}.", retry=Retry.NEVER)
+        return None
+
+    async def _put(self, originator: Originator, file: Outgoing) -> Accepted | Declined | Unknown | None:
+        """What a bank says of a whole file: nothing where it already has an entry of it."""
+        try:
+            response = await self._client.put(f"{originator.url}/files/{file.name}", content=file.data)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            message = f"It could not be sent: {_words(error)}."
+            return Declined(code=UNASKED, reason="rail_unavailable", message=message, retry=Retry.ELSEWHERE)
+        except httpx2.HTTPError as error:
+            return Unknown(why=_words(error))
+        if response.status_code == httpx2.codes.CONFLICT:
+            return None
+        if response.status_code == httpx2.codes.UNPROCESSABLE_CONTENT:
+            message = f"The bank rejected the file: {response.text[:200]}"
+            return Declined(code="rejected", reason="format_error", message=message, retry=Retry.NEVER)
+        if response.status_code not in (httpx2.codes.OK, httpx2.codes.CREATED):
+            return Unknown(why=f"the bank answered {response.status_code}")
+        return _receipt(file, response.content)
+
+    async def _answer(self, instruction: Instruction, of_file: Accepted | Declined | Unknown | None) -> Answer:
+        if of_file is None:
+            return await self.inquire(instruction)
+        if isinstance(of_file, Accepted):
+            reference = named(instruction, self._originators[instruction.route])
+            return Accepted(reference=str(reference), code=of_file.code)
+        return of_file
+
+
+def _receipt(file: Outgoing, content: bytes) -> Accepted | Unknown:
+    """What a bank says it took, held against what was sent: by its bytes and by the totals of its last record."""
+    try:
+        receipt = msgspec.json.decode(content, type=Receipt)
+    except msgspec.DecodeError as error:
+        return Unknown(why=f"the receipt cannot be read: {error}")
+    if receipt != receipt_of(file):
+        return Unknown(why=f"the bank says it took {receipt}, which is not what it was sent")
+    return Accepted(reference=receipt.name, code=RECEIVED)
+
+
+def receipt_of(file: Outgoing) -> Receipt:
+    """What a bank that took a file says of it. `file`: written by `write`."""
+    (control,) = (line for line in file.data.split(b"\n") if line[:1] == b"9" and line[:2] != b"99")
+    return Receipt(
+        name=file.name,
+        sha256=hashlib.sha256(file.data).hexdigest(),
+        entries=len(file.request_ids),
+        debits=int(control[31:43]),
+        credits=int(control[43:55]),
+    )
+
+
+def _latest(said: Sequence[Answer], instruction: Instruction) -> Answer | None:
+    """A return is the last word, wherever it stands; settled is what it is if it is of the amount that was asked."""
+    for answer in said:
+        if isinstance(answer, Declined):
+            return answer
+    for answer in said:
+        if isinstance(answer, Approved):
+            if answer.amount != instruction.amount:
+                return Unknown(why=f"settled is {answer.amount}, asked was {instruction.amount}")
+            return answer
+    return None
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__} {error}".strip()
