@@ -115,6 +115,7 @@ def test_a_repeat_differs_by_one_digit(name: str) -> None:
 
     differing = [at for at, (a, b) in enumerate(zip(request.message, request.repeated, strict=True)) if a != b]
     assert differing == [3]
+    assert request.fields[2] not in repr(request)
     assert request.message[3:4] + request.repeated[3:4] == b"01"
 
 

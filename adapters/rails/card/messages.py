@@ -133,6 +133,10 @@ class Asked(Struct, frozen=True):
     fields: Fields
     sent_at: datetime
 
+    def __repr__(self) -> str:
+        """Without the card's number, wherever it may be shown."""
+        return f"Asked({self.fields[MTI]}, {self.key})"
+
     @property
     def repeated(self) -> bytes:
         """The same, as a repeat."""

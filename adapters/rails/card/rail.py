@@ -64,13 +64,16 @@ class CardRail:
     def _message(self, instruction: Instruction) -> Asked | Declined:
         """What to send, or why it cannot be asked at all."""
         assert isinstance(instruction.method, Card), instruction.method
+        acquirer = self._acquirers.get(instruction.route)
+        if acquirer is None:
+            return unasked("rail_unavailable", f"There is no route {instruction.route}.", Retry.ELSEWHERE)
         number = self._vault.number_of(instruction.method.token)
         if number is None:
             return unasked("invalid_card", "The card's token is not known.", Retry.NEVER)
         if instruction.amount > AMOUNT_MAX:
             return unasked("invalid_amount", f"A card message holds at most {AMOUNT_MAX} minor units.", Retry.NEVER)
         try:
-            return ask(instruction, number, self._acquirers[instruction.route])
+            return ask(instruction, number, acquirer)
         except MessageMalformed as error:
             return unasked("invalid_transaction", f"It cannot be said in a card message: {error}.", Retry.NEVER)
 
