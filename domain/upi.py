@@ -15,12 +15,17 @@ from typing import Final
 
 from msgspec import Struct
 
+from domain.rail import Operation
+
 IST: Final = timezone(timedelta(hours=5, minutes=30), "IST")
 CURRENCY: Final = "INR"
 LAKH: Final = 10_000_000
 """Paise in 100,000 rupees."""
 COOLING: Final = timedelta(hours=24)
 """How long a user is new. Source: NPCI, cooling period after registration or a new device."""
+
+INTENT: Final = "intent"
+"""The flow in which the payer's own app is given a link; every other begins with a request to the payer's address."""
 
 _ADDRESS = re.compile(r"([A-Za-z0-9][A-Za-z0-9.\-_]{0,199})@([A-Za-z][A-Za-z0-9.\-]{1,49})", re.ASCII)
 
@@ -239,6 +244,13 @@ def user_at(user: User, *, since: datetime, now: datetime) -> User:
     if now - since >= COOLING:
         return user
     return {User.STANDARD: User.NEW, User.CIRCLE_FULL: User.CIRCLE_FULL_NEW}.get(user, user)
+
+
+def kind_of(operation: Operation, flow: str) -> Kind:
+    """What a merchant's instruction is to the scheme; `flow` as in `domain.rail.UpiAddress`."""
+    if operation is Operation.COLLECT:
+        return Kind.P2M if flow == INTENT else Kind.P2M_COLLECT
+    return Kind.M2P
 
 
 def limits_for(kind: Kind, user: User, day: date, limits: Sequence[Limits] = LIMITS) -> Limits | None:

@@ -16,6 +16,7 @@ import pytest
 from adapters.rails.upi.messages import payment_id
 from adapters.rails.upi.rail import Bank, UpiRail, answer_in, link_for, payment_in
 from domain.errors import Unavailable
+from domain.ports import Addresses
 from domain.rail import (
     Accepted,
     Answer,
@@ -45,6 +46,7 @@ class Merchant:
         self._count = 0
         self._runner = asyncio.Runner()
         self._rail = UpiRail([self.bank], patience_s=patience_s)
+        self._addresses: Addresses = self._rail
 
     def run(self, asked: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(asked)
@@ -73,7 +75,7 @@ class Merchant:
         return self.run(self._rail.inquire(instruction))
 
     def resolve(self, vpa: str) -> Any:
-        return self.run(self._rail.resolve(vpa, request_id="q" * 22, now=datetime.now(UTC)))
+        return self.run(self._addresses.resolve(vpa, request_id="q" * 22, now=datetime.now(UTC)))
 
     def ended(self, instruction: Instruction) -> Answer:
         """The answer to an inquiry once it is neither accepted nor unknown any more."""
@@ -226,7 +228,7 @@ def test_a_link(merchant: Merchant) -> None:
 
     def open_link(text: str) -> str:
         body = {"payer": "asha@okbank", "link": text}
-        return httpx2.post(f"{merchant.simulation.http}/upi/open", json=body).raise_for_status().text
+        return httpx2.post(f"{merchant.simulation.http}/upi/open", json=body).text
 
     assert isinstance(merchant.send(asked), Accepted)
     assert isinstance(merchant.inquire(asked), Accepted)
@@ -346,6 +348,16 @@ def test_done_and_not_answered(merchant: Merchant, fault: dict[str, Any]) -> Non
     assert isinstance(merchant.send(asked), Unknown)
     assert isinstance(merchant.inquire(asked), Approved)
     assert len(merchant.simulation.effects()) == 1
+
+
+def test_what_is_no_message(merchant: Merchant) -> None:
+    """
+    The bank refuses what it cannot read, and does nothing.
+    """
+    answer = httpx2.post(merchant.bank.url, content=b"<ReqPay/>")
+
+    assert answer.status_code == 400
+    assert merchant.simulation.effects() == []
 
 
 def test_no_answer_to_an_inquiry(merchant: Merchant) -> None:

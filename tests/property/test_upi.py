@@ -1,11 +1,18 @@
 """UPI against all comers: links come back as they were written, and no text or bytes do more than be refused."""
 
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest import mock
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, example, given
 
+from adapters.rails.simulator.books import Books
+from adapters.rails.simulator.clock import Clock
+from adapters.rails.simulator.faults import Faults
+from adapters.rails.simulator.upi import UpiSimulator
 from adapters.rails.upi import messages
 from adapters.rails.upi.links import Link, LinkMalformed, read, write
 from adapters.rails.upi.messages import MessageMalformed, payment_id, read_request, read_resp_pay
@@ -140,8 +147,35 @@ def test_hostile_answers(data: bytes) -> None:
         assert not isinstance(answer, Approved)
 
 
-def spoilt(at: int, dropped: int, scrap: bytes) -> bytes:
-    return GOOD[:at] + scrap + GOOD[at + dropped :]
+def spoilt(at: int, dropped: int, scrap: bytes, good: bytes = GOOD) -> bytes:
+    return good[:at] + scrap + good[at + dropped :]
+
+
+ASKED = messages.write(asking(instruction("0" * 22, 1050, "Tea", "Asha"), BANK))
+
+
+@given(
+    st.lists(
+        st.binary()
+        | st.tuples(st.integers(0, len(ASKED)), st.integers(0, 9), scraps).map(lambda cut: spoilt(*cut, ASKED)),
+        max_size=5,
+    )
+)
+def test_hostile_requests(requests: list[bytes]) -> None:
+    """
+    The simulator answers any bytes, keeps its books so that they read back, and does one thing at most under an id.
+    """
+    # What a crash would leave is not asked here, so nothing waits for the disk.
+    with tempfile.TemporaryDirectory() as folder, mock.patch("os.fsync"):
+        file = Path(folder) / "books.jsonl"
+        with Books(file) as books:
+            simulator = UpiSimulator(books, Faults(1), Clock(real=lambda: AT))
+            for request in [*requests, ASKED, *requests]:
+                assert simulator.answer(request).body is not None
+            kept = list(books.effects())
+        with Books(file) as books:
+            assert list(books.effects()) == kept
+            assert len({effect.request_id for effect in kept}) == len(kept) >= 1
 
 
 def test_the_good_answer_is_good() -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from domain.rail import Operation
 from domain.upi import (
     LAKH,
     LIMITS,
@@ -14,6 +15,7 @@ from domain.upi import (
     allowed,
     bounds,
     day_of,
+    kind_of,
     limits_for,
     user_at,
 )
@@ -134,6 +136,15 @@ def test_what_is_for_nobody() -> None:
     assert why_not(Kind.P2P, User.MERCHANT) == "not_permitted"
     assert why_not(Kind.M2P, User.STANDARD) == "not_permitted"
     assert why_not(Kind.P2M_COLLECT, User.LITE) == "not_permitted"
+
+
+def test_what_a_merchant_asks_for() -> None:
+    """
+    By a link the payer pays; otherwise they are asked to; what goes the other way is a payment of the merchant's.
+    """
+    assert kind_of(Operation.COLLECT, "intent") is Kind.P2M
+    assert kind_of(Operation.COLLECT, "collect") is Kind.P2M_COLLECT
+    assert kind_of(Operation.PAYOUT, "intent") is kind_of(Operation.REFUND, "collect") is Kind.M2P
 
 
 def test_who_is_new() -> None:

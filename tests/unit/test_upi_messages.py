@@ -283,6 +283,7 @@ REFERENCE = RESPONSE[RESPONSE.index(b"<Ref ") : RESPONSE.index(b"</Resp>")]
         b'<RespPay xmlns="http://npci.org/upi/schema/"/>',
         write(said()).replace(b"10.50", b"10.505"),
         write(said()).replace(b"10.50", b"-10.50"),
+        write(said()).replace(b"10.50", b"99999999999999999.00"),
         write(said()).replace(b"10.50", b"NaN"),
         write(said()).replace(b'"INR"', b'"XXX"'),
         write(said()).replace(b"+05:30", b""),

@@ -13,6 +13,7 @@ Everything happens on one thread and one event loop: nothing disturbs what a rai
 """
 
 import asyncio
+import logging
 import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -41,6 +42,8 @@ from adapters.rails.simulator.faults import ALL_ROUTES, Faults, Switches
 from adapters.rails.simulator.reply import RailSimulator, Reply
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
 
 RAILS: Final = {"card": "CardSimulator", "ach": "AchSimulator", "wire": "WireSimulator", "upi": "UpiSimulator"}
 """Every rail: the module of that name beside this one, and the class in it."""
@@ -275,20 +278,25 @@ async def _converse(simulator: RailSimulator, reader: asyncio.StreamReader, writ
 async def _calling_back(simulators: dict[str, RailSimulator], urls: dict[str, str]) -> AsyncIterator[None]:
     """Within this, what the rails say by themselves is posted where it is wanted; unheard, it is lost."""
 
-    async def call_back(client: httpx2.AsyncClient) -> None:
+    async def call_back(client: httpx2.AsyncClient, rail: str) -> None:
         while True:
-            for rail, simulator in simulators.items():
-                for message in simulator.due():
-                    if url := urls.get(rail):
-                        with suppress(httpx2.HTTPError, httpx2.InvalidURL):
-                            await client.post(url, content=message)
+            try:
+                messages = simulators[rail].due()
+            except Exception:
+                _LOG.exception("%s cannot say what it has to say", rail)
+                messages = ()
+            for message in messages:
+                if url := urls.get(rail):
+                    with suppress(httpx2.HTTPError, httpx2.InvalidURL):
+                        await client.post(url, content=message)
             await asyncio.sleep(TICK_S)
 
     async with httpx2.AsyncClient(timeout=CALLBACK_S, trust_env=False) as client:
-        task = asyncio.create_task(call_back(client), name="callbacks")
+        # One for each rail: a listener that takes its time keeps no other rail waiting.
+        tasks = [asyncio.create_task(call_back(client, rail), name=f"callbacks of {rail}") for rail in simulators]
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -118,8 +118,8 @@ class UpiSimulator(RailSimulator):
     def answer(self, message: bytes) -> Reply:
         try:
             request = read_request(message)
-        except MessageMalformed:
-            return Reply(body=b"")
+        except MessageMalformed as error:
+            return Reply(body=str(error).encode(), status=400)
         plan = self.faults.plan(self.rail, request.head.organisation)
         return carried_out(plan, partial(self._act, request, plan))
 
@@ -301,13 +301,13 @@ class UpiSimulator(RailSimulator):
             opened = msgspec.json.decode(message, type=_Opened)
             link = links.read(opened.link)
         except (msgspec.DecodeError, links.LinkMalformed) as error:
-            return Reply(body=str(error).encode())
+            return Reply(body=str(error).encode(), status=400)
         self._conclude_all()
         effect = self.books.find(self.rail, link.psp_reference)
         if effect is None or effect.outcome != "accepted" or effect.detail["reference"] != link.reference:
-            return Reply(body=b"there is nothing to pay under this link")
+            return Reply(body=b"there is nothing to pay under this link", status=409)
         if (effect.amount, effect.detail["payee"]) != (link.amount, str(link.payee)):
-            return Reply(body=b"the link asks for something else than the merchant does")
+            return Reply(body=b"the link asks for something else than the merchant does", status=409)
         now = self.clock.now()
         code = _PAYERS_SAY.get(opened.payer.partition("@")[0], codes.APPROVED)
         paid = structs.replace(effect, detail={**effect.detail, "payer": opened.payer})

@@ -11,7 +11,7 @@ from xml.sax.saxutils import quoteattr
 
 from msgspec import Struct, field
 
-from domain.money import to_decimal, to_minor
+from domain.money import AMOUNT_MAX, to_decimal, to_minor
 from domain.upi import IST
 
 NAMESPACE: Final = "http://npci.org/upi/schema/"
@@ -436,6 +436,6 @@ def _amount(value: str, currency: str) -> int:
         amount = to_minor(value, currency)
     except ValueError as error:
         raise MessageMalformed(str(error)) from error
-    if amount < 0:
-        raise MessageMalformed(f"an amount below zero: {value[:40]}")
+    if not 0 <= amount <= AMOUNT_MAX:
+        raise MessageMalformed(f"no amount that can be paid: {value[:40]}")
     return amount

@@ -51,15 +51,12 @@ from domain.rail import (
     Unknown,
     UpiAddress,
 )
-from domain.upi import Address, Holder
+from domain.upi import Address, Holder, Kind
 
 PATIENCE_S: Final = 10.0
 """How long is waited for an answer."""
 EXPIRE_AFTER: Final = timedelta(minutes=5)
 """How long a payer has to answer."""
-INTENT: Final = "intent"
-"""The flow in which the payer's own app is given a link; every other begins with a request to the payer's address."""
-
 NO_ADDRESS: Final = "ZH"
 """The code of an address that nobody has."""
 
@@ -281,7 +278,8 @@ def _without_payment(said: RespPay) -> Answer:
 
 def _by_link(instruction: Instruction) -> bool:
     method = instruction.method
-    return isinstance(method, UpiAddress) and method.flow == INTENT and instruction.operation is Operation.COLLECT
+    assert isinstance(method, UpiAddress), method
+    return upi.kind_of(instruction.operation, method.flow) is Kind.P2M
 
 
 def _head(instruction: Instruction, bank: Bank, kind: str) -> Head:
