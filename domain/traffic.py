@@ -21,8 +21,8 @@ BOUNDS_MS: Final = (
 )
 """Latencies are counted up to each of these, and kept no finer. Longer ones count as the last."""
 
-RAIL_FAULTS: Final = frozenset({"network_unreachable", "processing_error", "system_malfunction"})
-"""Reasons of declines that are the rail's own failing: of all rails, in our words."""
+RAIL_FAULTS: Final = frozenset({"rail_error", "rail_unavailable", "system_malfunction"})
+"""Reasons of declines that are the rail's own failing, in the words of all rails. A bank behind it is another thing."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -267,18 +267,21 @@ class TestPostgresBreakers(BreakersContract):
                     admin.execute("ALTER TABLE daybook.breakers RENAME TO hidden")
                     for _ in range(5):
                         shared.observe(Rail.CARD, "north", WELL)
+                    telling = asyncio.create_task(shared.tell())
+                    await asyncio.sleep(0)
+                    shared.observe(Rail.CARD, "north", WELL)  # While those before are on their way.
                     with pytest.raises(Unavailable):
-                        await shared.tell()
+                        await telling
                     with pytest.raises(Unavailable):
                         await shared.take_probe(Rail.CARD, "north")
                     shared.observe(Rail.CARD, "north", FAILED)
                     await asyncio.sleep(0.5)
                     admin.execute("ALTER TABLE daybook.hidden RENAME TO breakers")
-                await seen(shared, NORTH, calls(6))
+                await seen(shared, NORTH, calls(7))
 
         asyncio.run(story())
 
-        assert stored(database) == {RAIL: 6, NORTH: 6}
+        assert stored(database) == {RAIL: 7, NORTH: 7}
 
     def test_what_is_kept_meanwhile_has_an_end(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """

@@ -194,6 +194,33 @@ def test_the_table_has_nothing_else() -> None:
         assert TRANSITIONS[state, cause] is state
 
 
+def test_a_window_that_nobody_fills_empties_by_itself() -> None:
+    """
+    What is counted depends on when it is looked at, not on when the next call ends; a timeout counts as slow as well.
+    """
+    breaker = step(step(FRESH, "timeout", at(0)), "ok", at(10))
+
+    seen = [counts(breaker, at(second)) for second in (59, 60, 69, 70)]
+
+    assert [(bucket.calls, bucket.failures, bucket.slow) for bucket in seen] == [
+        (2, 1, 1),
+        (1, 0, 0),
+        (1, 0, 0),
+        (0, 0, 0),
+    ]
+
+
+def test_recovered_it_opens_for_as_long_as_the_first_time() -> None:
+    """
+    What it waited in an earlier trouble is forgotten.
+    """
+    breaker = told(STORIES["its time over, one probe at a time, and two in a row close it"])
+
+    again = step(breaker, "fail", at(35))
+
+    assert (again.state, again.until) == (State.OPEN, at(35 + 30))
+
+
 def test_every_transition_says_why() -> None:
     """
     What happened is numbered and readable, and those new since some number are told apart.

@@ -5,9 +5,22 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 
+from adapters.rails.card import declines
+from adapters.rails.wire import codes
 from domain.breaker import Outcome
 from domain.rail import Accepted, Answer, Approved, Declined, NotFound, Retry, Unknown
-from domain.traffic import BOUNDS_MS, Observation, Span, Statistics, Traffic, add, observation, over, statistics
+from domain.traffic import (
+    BOUNDS_MS,
+    RAIL_FAULTS,
+    Observation,
+    Span,
+    Statistics,
+    Traffic,
+    add,
+    observation,
+    over,
+    statistics,
+)
 from tests.support import NOW
 
 SPAN = Span(bucket_s=10, buckets=3)
@@ -34,6 +47,7 @@ def declined(reason: str, retry: Retry) -> Declined:
         (declined("lost_card", Retry.NEVER), Outcome.SUCCESS, None),
         (declined("not_permitted_here", Retry.ELSEWHERE), Outcome.SUCCESS, False),
         (declined("system_malfunction", Retry.ELSEWHERE), Outcome.FAILURE, False),
+        (declined("rail_unavailable", Retry.LATER), Outcome.FAILURE, False),
         (Unknown(why="no answer"), Outcome.TIMEOUT, False),
         (NotFound(), Outcome.SUCCESS, None),
     ],
@@ -109,3 +123,12 @@ def test_another_span_keeps_what_can_be_kept() -> None:
 
     assert over(traffic, Span(bucket_s=10, buckets=9)).tallies == traffic.tallies
     assert over(traffic, Span(bucket_s=20, buckets=3)).tallies == ()
+
+
+def test_rails_say_what_is_their_own_failing() -> None:
+    """
+    The words are those that the rails' tables of declines use.
+    """
+    said = {row.reason for row in declines.DECLINES} | {row.reason for row in codes.REASONS.values()}
+
+    assert said >= RAIL_FAULTS
