@@ -31,7 +31,7 @@ class Switches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         drop_before: It is swallowed: nothing is done, nothing is answered.
         drop_after: It is done, and the answer is swallowed.
         duplicate: The answer comes twice, where the rail can answer twice; the settlement file reports it twice.
-        late: It is done at once and answered only `late_s` later, or as soon as the rail sends anything by itself.
+        late: It is done at once, and answered, or told unasked, only `late_s` later.
         wrong_amount: It is done as asked, and answered with another amount.
         outage: The connection is closed without a word; nothing is done.
     """
