@@ -28,7 +28,7 @@ from adapters.client import (
     credit,
     debit,
 )
-from adapters.client.resources import PostedEntry
+from adapters.client.resources import CardMethod, ChangedPayment, PostedEntry
 from adapters.openapi.operations import OPERATIONS
 from commands import journal as journal_commands
 from commands import payment as payment_commands
@@ -103,6 +103,46 @@ def test_a_shops_day(daybook: Client) -> None:
     assert daybook.close_account(drawer.id).status == "closed"
     assert "insufficient_funds" in {error.code for error in daybook.read_error_catalogue().data}
     assert "hold.placed.v1" in {event.name for event in daybook.read_event_catalogue().data}
+
+
+def test_payments(daybook: Client, base_url: str) -> None:
+    """
+    Every command upon a payment has a method; approving is this client's own, and no part of a batch.
+    """
+    visa: calls.CardGiven = {
+        "type": "card",
+        "token": "tok_visa",
+        "brand": "visa",
+        "last4": "4242",
+        "expires": "2030-12",
+    }
+    later = datetime.now(UTC) + timedelta(days=1)
+    made = daybook.create_payment("shop", "sales", 400, "EUR", capture="manual", expires_at=later, key="order-1")
+    paid = daybook.attach_method(made.id, visa)
+    confirmed = daybook.confirm_payment(made.id)
+    other = daybook.create_payment("shop", "sales", 400, "EUR", method=visa, confirm=True, approvals=1)
+    with Client(base_url, actor="cleo") as cleo:
+        approved = cleo.approve_payment(other.id)
+    canceled = daybook.cancel_payment(daybook.create_payment("shop", "sales", 5, "EUR").id, reason="A mistake")
+
+    assert (made.status, made.method, made.expires_at) == ("requires_payment_method", None, later)
+    assert paid.method == CardMethod(token="tok_visa", brand="visa", last4="4242", expires="2030-12")  # noqa: S106
+    assert [one.status for one in (confirmed, other, approved)] == ["processing", "requires_approval", "processing"]
+    assert (approved.approvals_given, canceled.status) == (1, "canceled")
+    for early in (
+        lambda: daybook.increase_authorization(made.id, 100),
+        lambda: daybook.capture_payment(made.id, 100, final=True),
+        lambda: daybook.refund_payment(made.id, reason="Broken"),
+    ):
+        with pytest.raises(Refused, match="payment_status_forbids"):
+            early()
+    answered = daybook.post_batch(
+        "shop", [calls.create_payment("shop", "sales", 7, "EUR", method=visa, confirm=True)], mode="atomic"
+    )
+    assert isinstance(answered.answers[0], ChangedPayment)
+    assert answered.answers[0].status == "processing"
+    with pytest.raises(AssertionError):
+        calls.post_batch("shop", [calls.approve_payment(other.id)], mode="atomic")
 
 
 def test_every_operation_has_a_method() -> None:
