@@ -126,16 +126,16 @@ def test_payments(daybook: Client, base_url: str) -> None:
     canceled = daybook.cancel_payment(daybook.create_payment("shop", "sales", 5, "EUR").id, reason="A mistake")
 
     assert (made.status, made.method, made.expires_at) == ("requires_payment_method", None, later)
-    assert paid.method == CardMethod(token="tok_visa", brand="visa", last4="4242", expires="2030-12")  # noqa: S106
+    assert paid.method == CardMethod(token="tok_visa", brand="visa", last4="4242", expires="2030-12")
     assert [one.status for one in (confirmed, other, approved)] == ["processing", "requires_approval", "processing"]
     assert (approved.approvals_given, canceled.status) == (1, "canceled")
     for early in (
-        lambda: daybook.increase_authorization(made.id, 100),
-        lambda: daybook.capture_payment(made.id, 100, final=True),
-        lambda: daybook.refund_payment(made.id, reason="Broken"),
+        calls.increase_authorization(made.id, 100),
+        calls.capture_payment(made.id, 100, final=True),
+        calls.refund_payment(made.id, reason="Broken"),
     ):
         with pytest.raises(Refused, match="payment_status_forbids"):
-            early()
+            daybook.ask(early)
     answered = daybook.post_batch(
         "shop", [calls.create_payment("shop", "sales", 7, "EUR", method=visa, confirm=True)], mode="atomic"
     )
