@@ -38,7 +38,7 @@ from domain.errors import (
 )
 from domain.events import PaymentAttemptStarted, PaymentOperationRequested, RawEvent, Recorded, recorded
 from domain.next_step import Ask, Attempt, Expire, GiveUp, Routing, instruction, next_steps
-from domain.payment import Payment, Request, fold
+from domain.payment import Payment, Request, Status, fold
 from domain.ports import Breakers, RailPort, Reads
 from domain.rail import Accepted, Answer, Approved, Declined, Instruction, NotFound, Rail, Unknown
 from domain.routing import Decision, healths
@@ -100,6 +100,8 @@ class Paying:
         rails: What each rail is reached by; a payment by another one waits.
         find: Payments with something to do, as they are in the log.
         breakers: What is known of the routes; told of every call.
+        paid: Told of each payment that was carried through here: the rail's name, the status, and seconds since the
+            first thing a rail was asked.
         now: The time, for expiry and for waits; what is decided takes the log's own.
         report: Told of what should not happen, as (event, details).
     """
@@ -112,6 +114,7 @@ class Paying:
         *,
         find: Callable[[], Awaitable[Iterable[Payment]]],
         breakers: Breakers,
+        paid: Callable[[str, str, float], None],
         now: Callable[[], datetime],
         report: Callable[[str, BaseException], None],
     ) -> None:
@@ -120,6 +123,7 @@ class Paying:
         self._routing = routing
         self._find = find
         self._breakers = breakers
+        self._paid = paid
         self._now = now
         self._report = report
         self._driven: dict[UUID, asyncio.Task[None]] = {}
@@ -181,6 +185,8 @@ class Paying:
                 changed = self._changed.pop(payment.id, None)
                 if changed is not None and (then is None or changed.version > then.version):
                     then = changed
+                if then is not None and known.status is Status.PROCESSING and then.status is not Status.PROCESSING:
+                    self._note_paid(then)
                 fruitless = fruitless + 1 if then is known else 0
                 known = then
         except _NOT_NOW:
@@ -190,6 +196,11 @@ class Paying:
         finally:
             self._changed.pop(payment.id, None)
             self._driven.pop(payment.id, None)
+
+    def _note_paid(self, payment: Payment) -> None:
+        first = next(iter(payment.requests.values()), None)
+        if first is not None:
+            self._paid(first.rail.value, payment.status.value, (self._now() - first.requested_at).total_seconds())
 
     async def _step(self, payment: Payment, fruitless: int) -> Payment | None:
         """The payment as it then is: the same where a rail said nothing new, None where there is nothing to do.

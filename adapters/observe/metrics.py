@@ -89,6 +89,8 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._handled: defaultdict[_Kind, Timed] = defaultdict(Timed)
         self._registry.register(_Handled(self._handled))
+        self._paid: defaultdict[tuple[str, str], Timed] = defaultdict(Timed)
+        self._registry.register(_Paid(self._paid))
         self._faults = Counter(
             "daybook_faults", "What should not happen, by event.", ["event"], registry=self._registry
         )
@@ -99,12 +101,20 @@ class Metrics:
         kind = (method, request.route or "none", request.status, request.command, outcome, request.code)
         self._handled[kind].take(request.seconds)
 
+    def paid(self, method: str, status: str, seconds: float) -> None:
+        """A payment was carried through by this process to where rails have nothing more to say for now."""
+        self._paid[method, status].take(seconds)
+
     def fault(self, event: str) -> None:
         self._faults.labels(event).inc()
 
     def watch(self, desk: Desk, projectors: Callable[[], Iterable[ProjectorStatus]]) -> None:
         """Look these up whenever the metrics are read."""
         self._registry.register(_Watched(desk, projectors))
+
+    def watch_breakers(self, breakers: Callable[[], Mapping[tuple[str, str], str]]) -> None:
+        """Look up the states of circuit breakers, by rail and route, whenever the metrics are read."""
+        self._registry.register(_Breakers(breakers))
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
@@ -140,6 +150,45 @@ class _Handled(Collector):
             ["method", "route", "status"],
             requests,
         )
+
+
+class _Paid(Collector):
+    def __init__(self, paid: Mapping[tuple[str, str], Timed]) -> None:
+        self._paid = paid
+
+    def collect(self) -> Iterable[Metric]:
+        processed: Counts[tuple[str, ...]] = Counts()
+        durations: defaultdict[tuple[str, ...], Timed] = defaultdict(Timed)
+        for (method, status), timed in dict(self._paid).items():
+            processed[method, status] += timed.count
+            durations[(method,)] += timed
+        yield _counted(
+            "payments_processed", "Payments carried through, by method and status.", ["method", "status"], processed
+        )
+        yield _timed(
+            "payment_processing_duration_seconds",
+            "Time from the first thing asked of a rail to what became of it.",
+            ["method"],
+            durations,
+        )
+
+
+_BREAKER_STATES: Final = {"closed": 0.0, "half_open": 1.0, "open": 2.0}
+
+
+class _Breakers(Collector):
+    def __init__(self, breakers: Callable[[], Mapping[tuple[str, str], str]]) -> None:
+        self._breakers = breakers
+
+    def collect(self) -> Iterable[Metric]:
+        state = GaugeMetricFamily(
+            "circuit_breaker_state",
+            "0 closed, 1 half open, 2 open; of a whole rail without a route.",
+            labels=["rail", "route"],
+        )
+        for (rail, route), found in sorted(self._breakers().items()):
+            state.add_metric([rail, route], _BREAKER_STATES[found])
+        yield state
 
 
 def _counted(name: str, words: str, labels: Sequence[str], counts: Mapping[tuple[str, ...], int]) -> Metric:

@@ -95,8 +95,15 @@ def read(path: Path) -> Wiring:
 _SOME: Final = {"EUR": Terms(fee_fixed=25, fee_bp=140), "USD": Terms(fee_fixed=30, fee_bp=290)}
 
 
-def simulated(url: str) -> Wiring:
-    """All rails of a simulator: cards one port above its HTTP, on two acquirers that differ in what they cost."""
+def simulated(url: str, *, cards: int | None = None) -> Wiring:
+    """All rails of a simulator, cards by two acquirers that differ in what they cost.
+
+    Args:
+        cards: The port where cards are taken, if that is not the one above its HTTP.
+
+    Raises:
+        Misconfigured: It is not the URL of one.
+    """
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname or not parts.port:
         raise Misconfigured(f"{url}: a simulator is named like http://127.0.0.1:8180")
@@ -104,7 +111,7 @@ def simulated(url: str) -> Wiring:
         Acquirer(
             route=route,
             host=parts.hostname,
-            port=parts.port + 1,
+            port=cards or parts.port + 1,
             number=number,
             terminal="DAYBOOK1",
             merchant="DAYBOOK00000001",

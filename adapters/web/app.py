@@ -104,7 +104,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
             async with AsyncExitStack() as stack:
                 reads = await stack.enter_async_context(PostgresReads(dsn))
                 await stack.enter_async_context(expiring(Expiry(writer, reads, report=failed)))
-                paid = await stack.enter_async_context(driven(dsn, writer, reads, wiring, failed))
+                paid = await stack.enter_async_context(driven(dsn, writer, reads, wiring, metrics, failed))
                 yield {
                     "desk": writer,
                     "paid": paid,
@@ -153,7 +153,12 @@ async def expiring(expiry: Expiry) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def driven(
-    dsn: str, desk: Desk, reads: PostgresReads, wiring: Wiring, failed: Callable[[str, BaseException], None]
+    dsn: str,
+    desk: Desk,
+    reads: PostgresReads,
+    wiring: Wiring,
+    metrics: Metrics,
+    failed: Callable[[str, BaseException], None],
 ) -> AsyncIterator[Callable[[Outcome], None]]:
     """Within this, payments go on by themselves; what comes out of it is to be told what became of commands."""
     if not wiring.routes:
@@ -161,7 +166,16 @@ async def driven(
         return
     async with connected(wiring) as rails, PostgresBreakers(dsn) as breakers:
         now = partial(datetime.now, UTC)
-        driver = Paying(desk, rails, wiring.routing, find=Found(reads), breakers=breakers, now=now, report=failed)
+        driver = Paying(
+            desk,
+            rails,
+            wiring.routing,
+            find=Found(reads),
+            breakers=breakers,
+            paid=metrics.paid,
+            now=now,
+            report=failed,
+        )
         async with paying(driver):
             yield driver.notice
 
