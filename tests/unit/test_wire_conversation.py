@@ -11,6 +11,7 @@ from adapters.rails.wire.conversation import Concluded, Credited, Returned, ids_
 from adapters.rails.wire.identifiers import creditor_reference, uetr
 from adapters.rails.wire.messages import (
     CREDIT_TRANSFER,
+    RECALL,
     CreditTransfer,
     Header,
     Ids,
@@ -221,6 +222,9 @@ def test_the_table_of_reasons_is_whole() -> None:
         pytest.param({"original": ids_of(PAID_ID)}, id="another payment"),
         pytest.param({"original": Ids(message_id="x")}, id="another message alone"),
         pytest.param({"original": Ids()}, id="nothing"),
+        pytest.param({"original_kind": "pacs.028.001.03"}, id="the question"),
+        pytest.param({"original_kind": "pacs.028.001.03", **rejected("FF01")}, id="no to the question"),
+        pytest.param({"original_kind": "camt.056.001.08"}, id="a recall"),
         pytest.param({"status": "WHAT"}, id="a status that is not known"),
         pytest.param({"status": ""}, id="no status"),
         pytest.param(rejected("AG09"), id="never received what it answers"),
@@ -232,6 +236,8 @@ def test_what_does_not_fit_leaves_it_unknown(changes: dict[str, Any]) -> None:
     It may have been done, so it is neither a yes nor a no: somebody has to ask again, or look.
     """
     assert isinstance(to_payout(**changes), Unknown)
+    if changes.get("reasons") != (Reason("AG09"),):
+        assert isinstance(to_payout(inquired=True, **changes), Unknown)
 
 
 @pytest.mark.parametrize("other", ["approved", "rejected"])
@@ -305,8 +311,9 @@ def test_a_recall_that_does_not() -> None:
     assert isinstance(refused, Declined)
     assert refused.reason == "already_returned"
     assert to_void(status="PDCR", individual="PDCR") == Accepted(reference="B-2", code="PDCR")
-    assert to_void(replace(STATUS, **rejected("FF13")), inquired=True) == NotFound()
-    assert isinstance(to_void(replace(STATUS, **rejected("FF01"))), Declined)
+    of_recall = replace(STATUS, original_kind=RECALL)
+    assert to_void(replace(of_recall, **rejected("FF13")), inquired=True) == NotFound()
+    assert isinstance(to_void(replace(of_recall, **rejected("FF01"))), Declined)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +327,8 @@ def test_a_recall_that_does_not() -> None:
         pytest.param(replace(RESOLUTION, amount=Money(1, "EUR")), id="another amount"),
         pytest.param(replace(RETURN, amount=Money(12000, "EUR")), id="less comes back"),
         pytest.param(replace(RETURN, original=ids_of(REQUEST_ID)), id="another payment comes back"),
-        pytest.param(STATUS, id="the recall itself is settled"),
+        pytest.param(replace(STATUS, original_kind=RECALL), id="the recall itself is settled"),
+        pytest.param(replace(STATUS, **rejected("FF01")), id="a payment under the recall's id is rejected"),
         pytest.param(replace(STATUS, original=ids_of(PAID_ID)), id="the payment is settled"),
     ],
 )
@@ -335,7 +343,7 @@ def test_a_question_about_a_recall_that_is_rejected_says_nothing_of_the_recall()
     """
     A bank may not do such questions at all.
     """
-    assert isinstance(to_void(replace(STATUS, **rejected("AG02")), inquired=True), Unknown)
+    assert isinstance(to_void(replace(STATUS, original_kind=RECALL, **rejected("AG02")), inquired=True), Unknown)
 
 
 def test_what_a_bank_says_by_itself() -> None:

@@ -45,10 +45,10 @@ def test_ibans(iban: str) -> None:
             "DE8937040044053201300",
             "8937040044053201",
         ),
-        # Check digits that fit, for a German account of 20 and of 24 characters.
+        # Check digits that fit, for a German account of 19 and of 24 characters.
         *(
-            "DE40370400440532013",
-            "DE2537040044053201300000",
+            "DE41370400440532013",
+            "DE9837040044053201300000",
             "DE89370400440532013000\n",
             "DE89370400440532013\N{FULLWIDTH DIGIT ZERO}00",
         ),

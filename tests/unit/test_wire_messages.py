@@ -286,6 +286,7 @@ def test_incoming_money_without_so_much_as_a_namespace() -> None:
     assert first.debtor == Party(name="Ann Payer", country="GB", account="12345678")
     assert first.remittance == "my order, rf18 5390 0754 7034"
     assert (first.settles_on, first.header.instructing) == (date(2026, 3, 2), "BUKBGB22")
+    assert first.header.created_at == datetime(2026, 3, 2, 8, tzinfo=UTC)
     assert second.amount is None
     assert found.findings == (
         Finding("GrpHdr/NbOfTxs", "it says 3 and there are 2"),
@@ -407,6 +408,42 @@ HOSTILE = {
     "no namespace for a prefix": b"<d:Document><d:PmtRtr/></d:Document>",
     "include": b'<Document xmlns:xi="http://www.w3.org/2001/XInclude"><xi:include href="/etc/passwd"/></Document>',
 }
+
+
+A_TYPE, AN_ENCODING = "it has a document type declaration", "in an encoding that is not read"
+REFUSED = {
+    **dict.fromkeys(("billion laughs", "attribute laughs", "a file", "the network", "parameter entity"), A_TYPE),
+    **dict.fromkeys(("zeros", "UTF-16", "UTF-7"), AN_ENCODING),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_dangerous_is_refused_before_it_is_parsed(name: str) -> None:
+    """
+    The parser would bear it too; it is not asked.
+    """
+    assert read(HOSTILE[name]).findings[0].what == REFUSED[name]
+
+
+def test_comments_and_instructions_are_not_there() -> None:
+    """
+    A status is the same with a comment in the middle of it.
+    """
+    good = write(EVERY_KIND[m.STATUS])
+
+    assert read(good.replace(b"RJCT", b"RJ<!-- ACSC --><?php?>CT")).contents == (EVERY_KIND[m.STATUS],)
+
+
+def test_a_status_of_a_group_is_that_of_each_payment_in_it() -> None:
+    """
+    Where the payment is named and has no status of its own.
+    """
+    group = "<OrgnlGrpInfAndSts><OrgnlMsgId>M-9</OrgnlMsgId><GrpSts>ACSP</GrpSts></OrgnlGrpInfAndSts>"
+    payments = "<TxInfAndSts><OrgnlTxId>1</OrgnlTxId></TxInfAndSts><TxInfAndSts><TxSts>RJCT</TxSts></TxInfAndSts>"
+    found = read(in_document(f"<FIToFIPmtStsRpt>{group}{payments}</FIToFIPmtStsRpt>")).contents
+
+    told = [(each.original.message_id, each.status) for each in found if isinstance(each, Status)]
+    assert told == [("M-9", "ACSP"), ("M-9", "RJCT")]
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -367,6 +367,21 @@ def test_it_bears_every_kind_and_any_tampering(bank: Bank, kind: str) -> None:
         assert read(body).findings == ()
 
 
+def test_what_breaks_its_schema_is_not_done(bank: Bank) -> None:
+    """
+    However little it is: what we send has to be right, or the tests against this bank would not see that it is not.
+    """
+    good = order(PAYOUT, HOUSE, BANK, TODAY)
+    assert isinstance(good, bytes)
+
+    answer = bank.post(PAYOUT, good.replace(b"<ChrgBr>", b"<Surprise/><ChrgBr>"))
+
+    assert isinstance(answer, Declined)
+    assert answer.code == "FF01"
+    assert "Surprise" in answer.message
+    assert bank.kept() == []
+
+
 def test_two_payments_in_one_message_are_not_done(bank: Bank) -> None:
     """
     One at a time, or its answer could not be told from another's.

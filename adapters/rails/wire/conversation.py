@@ -324,6 +324,10 @@ def _mismatch(
     said = message.original
     pairs = zip((said.message_id, *said.of_payment()), (expected.message_id, *expected.of_payment()), strict=True)
     wrong = [theirs for theirs, ours in pairs if theirs and theirs.lower() != ours.lower()]
+    # A question that is rejected is no payment that is rejected.
+    recall = isinstance(message, Status) and instruction.operation is Operation.VOID
+    if message.original_kind[:8].lower() not in ("", (RECALL if recall else CREDIT_TRANSFER)[:8]):
+        wrong.append(message.original_kind)
     if isinstance(message, Resolution) and message.case_id not in ("", instruction.request_id):
         wrong.append(message.case_id)
     if wrong:

@@ -104,7 +104,7 @@ def parse(content: bytes, *, size_max: int = SIZE_MAX) -> Node:
     try:
         root = etree.fromstring(content, _parser())
     except (etree.XMLSyntaxError, ValueError, LookupError) as error:
-        raise NotXml(f"not well-formed XML: {error}"[:200]) from error
+        raise NotXml(f"not well-formed XML: {' '.join(str(error).split())}"[:200]) from error
     if root.getroottree().docinfo.doctype:
         raise NotXml("it has a document type declaration")
     return Node(root)
