@@ -290,7 +290,9 @@ class Model:
         return word or self._ask(known, "capture", amount, final=wish["final"] or amount == left)
 
     def _cancel(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
-        return self._end(known, "canceled")
+        # Who cancels an authorization for that reason when it is true is taken at their word.
+        says_so = known["status"] == "requires_capture" and wish["reason"] == "expired" and self.due(known)
+        return self._end(known, "expired" if says_so else "canceled")
 
     def _expire(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
         return self._end(known, "expired") if self.due(known) else "payment_not_due"
