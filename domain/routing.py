@@ -449,32 +449,37 @@ def _chosen(candidates: Sequence[Candidate], rule: Rule, draw: float, now: datet
 def _rank(candidate: Candidate, strategy: Strategy) -> tuple[int | str, ...]:
     """The lowest goes first. Of equal totals the one goes first that is better at something and worse at nothing."""
     assert candidate.score is not None and candidate.fee is not None, candidate
-    by: dict[Strategy, tuple[int, ...]] = {
-        Strategy.COST: (candidate.fee,),
-        Strategy.SPEED: (candidate.latency_ms,),
-        Strategy.RELIABILITY: (-candidate.rate,),
-        Strategy.BALANCED: (-candidate.score.total, candidate.fee, candidate.latency_ms, -candidate.rate),
-        Strategy.VOLUME: (-candidate.share,),
-    }
-    return (*by[strategy], candidate.priority, candidate.route)
+    last = (candidate.priority, candidate.route)
+    match strategy:
+        case Strategy.COST:
+            return candidate.fee, *last
+        case Strategy.SPEED:
+            return candidate.latency_ms, *last
+        case Strategy.RELIABILITY:
+            return -candidate.rate, *last
+        case Strategy.BALANCED:
+            return -candidate.score.total, candidate.fee, candidate.latency_ms, -candidate.rate, *last
+        case Strategy.VOLUME:
+            return -candidate.share, *last
 
 
 def _scored(able: Sequence[Candidate], weights: Weights) -> Iterator[Candidate]:
     """Each beside the best and the worst of those that can be taken."""
-    fees = [-(candidate.fee or 0) for candidate in able]
-    latencies = [-candidate.latency_ms for candidate in able]
-    rates = [candidate.rate for candidate in able]
-    for candidate, fee, latency, rate in zip(able, fees, latencies, rates, strict=True):
-        cost, speed, reliability = _between(fees, fee), _between(latencies, latency), _between(rates, rate)
-        weighted = weights.cost * cost + weights.speed * speed + weights.reliability * reliability
-        total = weighted // (weights.cost + weights.speed + weights.reliability)
+    costs = _placed([-(candidate.fee or 0) for candidate in able])
+    speeds = _placed([-candidate.latency_ms for candidate in able])
+    rates = _placed([candidate.rate for candidate in able])
+    whole = weights.cost + weights.speed + weights.reliability
+    for candidate, cost, speed, reliability in zip(able, costs, speeds, rates, strict=True):
+        total = (weights.cost * cost + weights.speed * speed + weights.reliability * reliability) // whole
         yield replace(candidate, score=Score(cost=cost, speed=speed, reliability=reliability, total=total))
 
 
-def _between(all: Sequence[int], one: int) -> int:
-    """Where it is between the lowest, 0, and the highest, WHOLE; WHOLE where all are the same."""
-    lowest, highest = min(all), max(all)
-    return WHOLE if lowest == highest else WHOLE * (one - lowest) // (highest - lowest)
+def _placed(values: Sequence[int]) -> list[int]:
+    """Where each is between the lowest, 0, and the highest, WHOLE; WHOLE where all are the same."""
+    lowest, highest = min(values, default=0), max(values, default=0)
+    if lowest == highest:
+        return [WHOLE] * len(values)
+    return [WHOLE * (value - lowest) // (highest - lowest) for value in values]
 
 
 def _drawn(ranked: Sequence[Candidate], rule: Rule, draw: float) -> tuple[str | None, How]:

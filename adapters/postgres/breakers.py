@@ -82,6 +82,7 @@ class PostgresBreakers:
             max_size=2,
             timeout=PATIENCE_S,
             configure=self._configure,
+            check=AsyncConnectionPool.check_connection,  # A few times a second; one that died costs no answer.
             open=False,
         )
 

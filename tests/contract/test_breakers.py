@@ -166,7 +166,7 @@ class BreakersContract:
         """
 
         async def story(one: Breakers, other: Breakers) -> None:
-            await other.look()
+            await asyncio.gather(one.look(), other.look())
             until = later() + timedelta(hours=1)
 
             forced = await one.force(NORTH, State.OPEN, reason="moving", actor="ann", until=until)
@@ -282,6 +282,24 @@ class TestPostgresBreakers(BreakersContract):
         asyncio.run(story())
 
         assert stored(database) == {RAIL: 7, NORTH: 7}
+
+    def test_a_connection_that_died_costs_no_answer(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        Postgres was started anew between two looks.
+        """
+        monkeypatch.setattr(module, "CACHED_S", 0.0)
+
+        async def story() -> None:
+            async with PostgresBreakers(database) as shared:
+                await shared.look()
+                with psycopg.connect(database, autocommit=True) as admin:
+                    admin.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                assert dict(await shared.look()) == {}
+
+        asyncio.run(story())
 
     def test_what_is_kept_meanwhile_has_an_end(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """
