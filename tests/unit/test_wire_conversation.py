@@ -1,6 +1,6 @@
 """What is asked of a bank, and what its messages come to: approved only where everything fits what was asked."""
 
-from datetime import date
+from datetime import date, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -138,6 +138,24 @@ def test_a_void_that_names_nothing_is_not_asked() -> None:
 
     assert isinstance(answer, Declined)
     assert answer.reason == "original_not_found"
+
+
+def test_when_it_was_decided_is_one_moment_wherever() -> None:
+    """
+    The bytes do not depend on the time zone in which the moment is told.
+    """
+    elsewhere = instruction(sent_at=SENT_AT.astimezone(timezone(timedelta(hours=5, minutes=30))))
+
+    assert order(elsewhere, HOUSE, BANK, DAY) == order(instruction(), HOUSE, BANK, DAY)
+
+
+def test_the_codes_that_matter_are_where_they_belong() -> None:
+    """
+    Written out, since the other tests go by the table.
+    """
+    assert SETTLED == {"ACSC", "ACCC"}
+    assert {"ACSP", "ACTC", "ACCP", "ACWC", "PDNG", "RCVD"} <= UNDER_WAY
+    assert not UNDER_WAY & (SETTLED | {"RJCT", "CANC"})
 
 
 @pytest.mark.parametrize("code", sorted(SETTLED))
