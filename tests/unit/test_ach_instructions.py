@@ -1,9 +1,10 @@
 """Instructions as Nacha files, and days' files as answers: the same is always the same bytes."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.rails.ach.files import Entry, Remittance, file_of
 from adapters.rails.ach.instructions import (
@@ -99,6 +100,7 @@ def test_what_an_instruction_becomes(asked: Instruction, entry_class: str, descr
 
     assert (got_class, got_description, written.transaction_code) == (entry_class, description, code)
     assert written.amount == 1050
+    assert written.discretionary == ("S" if entry_class == "WEB" else "")
     assert written.identification == identification(asked.request_id)
     assert written.addenda == (Remittance(asked.request_id),)
     keeps_the_rules(one(asked).data)
@@ -109,12 +111,16 @@ def test_the_file_is_a_function_of_what_is_in_it() -> None:
     """
     Whatever the order they come in, the same instructions are the same file under the same name; others are not.
     """
-    many = [instruction(number, method=COMPANY if number % 3 else CONSUMER) for number in range(1, 200)]
+    many = [
+        instruction(number, method=COMPANY if number % 3 else CONSUMER, sent_at=MORNING + timedelta(seconds=7 * number))
+        for number in range(1, 200)
+    ]
 
     file, shuffled, fewer = one(*many), one(*many[::-1]), one(*many[1:])
 
     assert shuffled == file
     assert fewer.name != file.name
+    assert file_of(read(file.data)).created_at == time(9, 23)  # The last was decided 1,393 seconds after nine.
     keeps_the_rules(file.data)
     assert {request.request_id for request in many} == set(file.request_ids)
     entries = [each for written in file_of(read(file.data)).batches for each in written.entries]
@@ -141,6 +147,15 @@ def test_each_window_has_a_file_of_its_own() -> None:
         date(2026, 11, 24),
         date(2026, 11, 25),
     ]
+
+
+def test_a_bank_that_sends_nothing_on_the_same_day() -> None:
+    """
+    Its entries go with the next day's window, whatever the hour.
+    """
+    (file,) = outgoing([instruction()], replace(BANK, same_day=False))
+
+    assert file.name.startswith("20261124-next_day-")
 
 
 def test_a_file_of_one_bears_its_identification() -> None:

@@ -160,9 +160,12 @@ def test_amounts_that_come_back(bank: Bank, amount: int, code: str, day: date) -
     """
     asked = instruction(amount=amount)
     bank.put(one(asked))
-    bank.now += MANY_DAYS
+    bank.now += timedelta(hours=10)
 
-    settled, back = bank.day(TUESDAY), bank.day(day)
+    settled = bank.day(TUESDAY)
+    assert bank.kept() == [("collect", amount, "approved", "settled")]
+    bank.now += MANY_DAYS
+    back = bank.day(day)
 
     assert [type(said.answer) for said in settled] == [Approved]
     (said,) = back
@@ -170,6 +173,19 @@ def test_amounts_that_come_back(bank: Bank, amount: int, code: str, day: date) -
     assert (said.identification, said.answer.code) == (identification(asked.request_id), code)
     assert said.trace == settled[0].trace
     assert bank.kept() == [("collect", amount, "approved", "settled"), ("return", amount, "approved", code)]
+
+
+def test_a_return_has_the_code_of_its_account_and_direction(bank: Bank) -> None:
+    """
+    26 of a debit from a current account, 31 of a credit to savings; to our bank, from theirs.
+    """
+    bank.put(one(instruction(1, amount=5103), instruction(2, Operation.PAYOUT, amount=5103, method=COMPANY)))
+    bank.now += MANY_DAYS
+
+    entries = [each.record for _, each in read(bank.simulator.settlement(WEDNESDAY)).entries()]
+
+    assert [entry.number("transaction_code") for entry in entries] == [31, 26]
+    assert {entry.raw("rdfi") + entry.raw("check_digit") for entry in entries} == {OWN_BANK}
 
 
 def test_amounts_whose_account_is_to_be_changed(bank: Bank) -> None:

@@ -127,4 +127,7 @@ def test_what_an_operator_makes_of_the_effective_date() -> None:
     assert calendar.settlement_date(date(2026, 11, 24), received_at=morning, amount=1) == date(2026, 11, 24)
     assert calendar.settlement_date(date(2026, 11, 24), received_at=morning, amount=large) == date(2026, 11, 25)
     assert calendar.settlement_date(date(2026, 11, 2), received_at=evening, amount=1) == date(2026, 11, 25)
+    saturday = eastern("2026-11-28", "12:00")
+    assert calendar.settlement_date(date(2026, 11, 29), received_at=saturday, amount=1) == date(2026, 11, 30)
+    assert calendar.settlement_date(date(2026, 11, 29), received_at=saturday, amount=large) == date(2026, 12, 1)
     assert calendar.settlement_date(None, received_at=morning, amount=1) == date(2026, 11, 25)
