@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -69,6 +69,16 @@ _NOT_NOW: Final = (Unavailable, OutcomeUnknown, Overloaded, KeyInFlight, KeyReus
 TEXT_MAX: Final = 500
 
 
+class Finding(Protocol):
+    """Finds payments where they are kept."""
+
+    async def __call__(self) -> Iterable[Payment]:
+        """Some with something to do, and others the next time."""
+
+    async def payment(self, payment_id: UUID) -> Payment | None:
+        """That one."""
+
+
 class Found:
     """Payments with something to do, page by page, as they are in the log: what a read model says of them is late."""
 
@@ -82,6 +92,9 @@ class Found:
         rows = [row for row in await self._reads.fetch("payments_due", wanted) if row["payment_id"] is not None]
         self._after = rows[-1]["position"] if len(rows) >= PAGE else 0
         return await self._fold({row["payment_id"] for row in rows})
+
+    async def payment(self, payment_id: UUID) -> Payment | None:
+        return next(iter(await self._fold({payment_id})), None)
 
     async def _fold(self, payment_ids: set[UUID]) -> list[Payment]:
         if not payment_ids:
@@ -98,7 +111,7 @@ class Paying:
 
     Args:
         rails: What each rail is reached by; a payment by another one waits.
-        find: Payments with something to do, as they are in the log.
+        find: Payments with something to do, and any by its id, as they are in the log.
         breakers: What is known of the routes; told of every call.
         paid: Told of each payment that was carried through here: the rail's name, the status, and seconds since the
             first thing a rail was asked.
@@ -112,7 +125,7 @@ class Paying:
         rails: Mapping[Rail, RailPort],
         routing: Routing,
         *,
-        find: Callable[[], Awaitable[Iterable[Payment]]],
+        find: Finding,
         breakers: Breakers,
         paid: Callable[[str, str, float], None],
         now: Callable[[], datetime],
@@ -151,6 +164,13 @@ class Paying:
             self._changed[payment.id] = payment
         elif len(self._driven) < AT_ONCE_MAX:
             self._driven[payment.id] = asyncio.get_running_loop().create_task(self._drive(payment))
+
+    async def carried(self, payment_id: UUID, seconds: float) -> Payment | None:
+        """The payment once it waits for nobody but a person, or as far as it got in that time; None for none."""
+        task = self._driven.get(payment_id)
+        if task is not None:
+            await asyncio.wait({task}, timeout=seconds)
+        return await self._find.payment(payment_id)
 
     async def run(self) -> None:
         """Until it is cancelled."""

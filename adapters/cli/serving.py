@@ -77,7 +77,7 @@ def serve(
     """
     _configure_logs()
     with listening(host, port) as listener, database(database_url, home, migrated=True, on_event=_log) as dsn:
-        run(server(dsn, projector=projector, rails=rails), listener)
+        run(server(dsn, projector=projector, wiring=_wiring(rails or settings().rails)), listener)
 
 
 def project(
@@ -158,8 +158,8 @@ def url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def server(dsn: str, *, projector: bool = True, rails: str | None = None) -> "uvicorn.Server":
-    """The web application, ready to run; raises Failed if there are no such rails."""
+def server(dsn: str, *, projector: bool = True, wiring: "Wiring | None" = None) -> "uvicorn.Server":
+    """The web application, ready to run."""
     import uvicorn
 
     from adapters.web.app import Limits, create_app
@@ -167,16 +167,16 @@ def server(dsn: str, *, projector: bool = True, rails: str | None = None) -> "uv
 
     chosen = settings()
     limits = Limits(**{name: getattr(chosen, name) for name in Limits.__struct_fields__})
-    return uvicorn.Server(
-        config(create_app(dsn, project=projector, limits=limits, wiring=_wiring(rails or chosen.rails)))
-    )
+    app = create_app(dsn, project=projector, limits=limits, wiring=wiring)
+    return uvicorn.Server(config(app))
 
 
-def _wiring(rails: str | None) -> "Wiring":
-    from adapters.rails.wiring import NO_RAILS, Misconfigured, read, simulated
+def _wiring(rails: str | None) -> "Wiring | None":
+    """The rails of a file or a simulator; raises Failed."""
+    from adapters.rails.wiring import Misconfigured, read, simulated
 
     if not rails:
-        return NO_RAILS
+        return None
     try:
         return simulated(rails) if rails.startswith("http://") else read(Path(rails))
     except Misconfigured as error:

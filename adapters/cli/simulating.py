@@ -1,14 +1,19 @@
 """`daybook simulate`: the other side of every rail, in a process of its own."""
 
 import socket
+import sys
+import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adapters.cli.database import say
 from adapters.cli.failing import Failed
 from adapters.cli.serving import stoppable
+
+if TYPE_CHECKING:
+    import uvicorn
 
 HOST = "127.0.0.1"
 
@@ -23,6 +28,9 @@ def simulate(
         typer.Option("--books", metavar="FILE", help="Where the rails keep their books; made if it is not there."),
     ] = Path("simulator.jsonl"),
     seed: Annotated[int, typer.Option("--seed", help="Of the dice that faults are thrown with.")] = 1,
+    with_stdin: Annotated[
+        bool, typer.Option("--with-stdin", help="End when standard input does, as with whoever started it.")
+    ] = False,
 ) -> None:
     """Play the rails: card network, ACH, wire and UPI, for payments that move no money. Until Ctrl-C or SIGTERM.
 
@@ -61,10 +69,17 @@ def simulate(
             where = f"http://{HOST}:{http.getsockname()[1]}/{name}"
             typer.echo(f"{name} {f'tcp://{HOST}:{tcp.getsockname()[1]}' if simulator.framed else where}")
         say(f"Simulating, with the books in {books}; Ctrl-C to stop.")
+        if with_stdin:
+            threading.Thread(target=_end_with_stdin, args=(running,), daemon=True).start()
         with stoppable():
             running.run(sockets=[http])
     if not running.started:
         raise Failed("the simulator did not start")
+
+
+def _end_with_stdin(running: "uvicorn.Server") -> None:
+    sys.stdin.buffer.read()
+    running.should_exit = True
 
 
 def _listening(port: int) -> socket.socket:

@@ -35,7 +35,7 @@ from adapters.web.intake import Intake
 from commands import desk
 from commands.api import routes as command_routes
 from commands.api.batch import PATH as BATCHES
-from commands.desk import Desk, Outcome
+from commands.desk import Desk
 from projections.api import events
 from projections.api import routes as read_routes
 from projections.api.events import Streams
@@ -58,7 +58,7 @@ PROJECTOR_S: Final = 3.0
 """How long a start waits for the projector, so that the first reads need not. Commands are taken without it too."""
 
 
-def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wiring: Wiring = NO_RAILS) -> Starlette:
+def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wiring: Wiring | None = None) -> Starlette:
     """The application upon a migrated database.
 
     Args:
@@ -104,10 +104,12 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
             async with AsyncExitStack() as stack:
                 reads = await stack.enter_async_context(PostgresReads(dsn))
                 await stack.enter_async_context(expiring(Expiry(writer, reads, report=failed)))
-                paid = await stack.enter_async_context(driven(dsn, writer, reads, wiring, metrics, failed))
+                paying_on = await stack.enter_async_context(
+                    driven(dsn, writer, reads, wiring or NO_RAILS, metrics, failed)
+                )
                 yield {
                     "desk": writer,
-                    "paid": paid,
+                    "paying": paying_on,
                     "reads": reads,
                     "streams": Streams(limits.streams_max),
                     "metrics": metrics,
@@ -159,10 +161,10 @@ async def driven(
     wiring: Wiring,
     metrics: Metrics,
     failed: Callable[[str, BaseException], None],
-) -> AsyncIterator[Callable[[Outcome], None]]:
-    """Within this, payments go on by themselves; what comes out of it is to be told what became of commands."""
+) -> AsyncIterator[Paying | None]:
+    """Within this, payments go on by themselves, if there are rails; whoever changes one tells what comes out of it."""
     if not wiring.routes:
-        yield lambda outcome: None
+        yield None
         return
     async with connected(wiring) as rails, PostgresBreakers(dsn) as breakers:
         now = partial(datetime.now, UTC)
@@ -177,7 +179,7 @@ async def driven(
             report=failed,
         )
         async with paying(driver):
-            yield driver.notice
+            yield driver
 
 
 def must_be_migrated(dsn: str) -> None:

@@ -1,8 +1,8 @@
 """How a route asks the desk, and what it answers with.
 
 `request.state` holds the `desk`, the strictly read `body`, and the `context` of the command: its actor, its key and the
-request it came with; `paid` is told what became of a payment. An answer is built from the outcome alone, so that the
-first one can be given again for ever.
+request it came with; `paying`, if payments are carried out from here, is told what became of one. An answer is built
+from the outcome alone, so that the first one can be given again for ever.
 """
 
 from collections.abc import Mapping
@@ -74,8 +74,10 @@ async def put(request: Request, command: Command) -> Outcome:
     state.outcome = outcome = await state.desk.submit(replace(asks, dry=state.dry))
     if outcome.refusal is not None:
         raise outcome.refusal
-    if outcome.payment is not None and not state.dry:
-        state.paid(outcome)
+    if state.paying is not None and not state.dry:
+        for one in (outcome, *outcome.items):
+            if isinstance(one, Outcome):
+                state.paying.notice(one)
     assert isinstance(outcome, Outcome)
     return outcome
 

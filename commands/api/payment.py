@@ -1,8 +1,10 @@
 """POST /v1/payments, and what is done with one."""
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,6 +26,9 @@ from domain import ids
 from domain import payment as rules
 from domain.errors import PaymentNotFound
 from domain.rail import BankAccount, Card, Iban, Method, UpiAddress
+
+WAIT_MAX_S: Final = 30
+_WAIT: Final = re.compile(r"(?:^|[,\s])wait=([0-9]{1,4})(?:$|[,;\s])", re.ASCII | re.IGNORECASE)
 
 
 def payment(outcome: Outcome) -> dict[str, Any]:
@@ -100,8 +105,9 @@ def _request(request: rules.Request) -> dict[str, Any]:
 
 
 async def post_payment(request: Request) -> Response:
-    made = payment(await asked(request, CreatePayment))
-    return created(made, location=f"/v1/payments/{made['id']}")
+    outcome = await asked(request, CreatePayment)
+    response = created(payment(await _carried(request, outcome)), location=f"/v1/payments/{_id(outcome)}")
+    return _with_preference(request, response)
 
 
 async def post_method(request: Request) -> Response:
@@ -135,7 +141,36 @@ async def post_refund(request: Request) -> Response:
 
 async def _upon_payment(request: Request, model: type[Command], by_head: Mapping[str, str] | None = None) -> Response:
     payment_id = path_id(request, "payment", ids.PAYMENT, PaymentNotFound)
-    return changed(payment(await asked(request, model, {"payment_id": payment_id, **(by_head or {})})))
+    outcome = await asked(request, model, {"payment_id": payment_id, **(by_head or {})})
+    return _with_preference(request, changed(payment(await _carried(request, outcome))))
+
+
+async def _carried(request: Request, outcome: Outcome) -> Outcome:
+    """As the command left it; for who prefers to wait, as it is once rails have answered, or as far as it got."""
+    seconds = _wait(request)
+    if not seconds or outcome.payment is None:
+        return outcome
+    later = await request.state.paying.carried(outcome.payment.id, seconds)
+    return outcome if later is None else replace(outcome, payment=later)
+
+
+def _wait(request: Request) -> int:
+    """How many seconds the client prefers to wait. Source: RFC 7240, section 4.3."""
+    match = _WAIT.search(request.headers.get("prefer", ""))
+    if match is None or request.state.paying is None or request.state.dry:
+        return 0
+    return min(int(match[1]), WAIT_MAX_S)
+
+
+def _with_preference(request: Request, response: Response) -> Response:
+    if seconds := _wait(request):
+        response.headers["Preference-Applied"] = f"wait={seconds}"
+    return response
+
+
+def _id(outcome: Outcome) -> str:
+    assert outcome.payment is not None, outcome
+    return ids.show(ids.PAYMENT, outcome.payment.id)
 
 
 routes = [
