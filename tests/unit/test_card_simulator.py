@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from adapters.rails.card.cards import BY_TOKEN, SAMPLE_CARDS, SampleCard
 from adapters.rails.card.codec import MTI, decode, encode
 from adapters.rails.card.declines import DECLINES
-from adapters.rails.card.messages import SIGN_ON, Asked, ask, manage, read_answer
+from adapters.rails.card.messages import SIGN_ON, Asked, Reference, ask, manage, read_answer
 from adapters.rails.simulator.books import Books
 from adapters.rails.simulator.card import MAGIC_AMOUNTS, CardSimulator, fee
 from adapters.rails.simulator.clock import Clock
@@ -105,6 +105,19 @@ def test_no_more_is_captured_than_was_promised(issuer: Issuer) -> None:
     assert issuer.code(capture(7, 100, final=True)) == "00"
     assert issuer.code(capture(8, 1)) == "12"
     assert issuer.code(upon(AUTHORIZE, first, Operation.INCREMENT, number=9, amount=1)) == "12"
+
+
+def test_what_is_upon_an_increment_is_upon_what_it_increased(issuer: Issuer) -> None:
+    """
+    An increment's reference names the authorization as well as its own does.
+    """
+    first = issuer.approved(AUTHORIZE)
+    increment = upon(AUTHORIZE, first.reference, Operation.INCREMENT, number=2, amount=500)
+    more = issuer.approved(increment)
+
+    assert issuer.code(upon(increment, more.reference, Operation.CAPTURE, number=3, amount=1501)) == "13"
+    assert issuer.code(upon(increment, more.reference, Operation.CAPTURE, number=4, amount=1500)) == "00"
+    assert issuer.code(upon(AUTHORIZE, first.reference, Operation.CAPTURE, number=5, amount=1)) == "12"
 
 
 def test_an_authorization_is_voided(issuer: Issuer) -> None:
@@ -211,11 +224,13 @@ def test_what_is_upon_nothing_is_declined(issuer: Issuer) -> None:
     first = issuer.approved(AUTHORIZE).reference
     declined = instruction(Operation.AUTHORIZE, number=2, token="tok_declined_do_not_honor")
     issuer.code(declined)
+    fields = asked(declined).fields
+    refused = str(Reference("0100", fields[11], fields[7], fields[37], ""))
     for number, original in enumerate(
         (
             upon(replace(AUTHORIZE, request_id=request_id(99)), first, Operation.CAPTURE, number=3),
             upon(replace(AUTHORIZE, request_id=request_id(99)), first, Operation.VOID, number=4),
-            upon(declined, first, Operation.CAPTURE, number=5),
+            upon(declined, refused, Operation.CAPTURE, number=5),
             upon(AUTHORIZE, first[:-1] + "9", Operation.CAPTURE, number=6),
         )
     ):
@@ -276,12 +291,18 @@ def test_a_network_message_is_granted_unless_all_is_out(issuer: Issuer) -> None:
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 7, 11, 14, 37, 49, 62])
-def test_a_field_that_is_missing_is_a_format_error(issuer: Issuer, number: int) -> None:
+@pytest.mark.parametrize("wrong", ["", "x"])
+def test_a_field_that_is_missing_or_wrong_is_a_format_error(issuer: Issuer, number: int, wrong: str) -> None:
     """
-    And nothing is kept of the request.
+    And nothing is kept of the request. References and request ids may hold any letters.
     """
     fields = dict(asked(AUTHORIZE).fields)
-    del fields[number]
+    if wrong and number not in (37, 62):
+        fields[number] = wrong * len(fields[number])
+    elif number == 4:
+        fields[number] = "0" * 12
+    else:
+        del fields[number]
 
     reply = issuer.simulator.answer(encode(fields))
 
