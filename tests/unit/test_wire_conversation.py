@@ -7,7 +7,17 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.rails.wire.codes import REASONS, SEEN_BEFORE, SETTLED, UNDER_WAY, declined
-from adapters.rails.wire.conversation import Concluded, Credited, Returned, ids_of, notices, order, understand
+from adapters.rails.wire.conversation import (
+    Bank,
+    Concluded,
+    Credited,
+    House,
+    Returned,
+    ids_of,
+    notices,
+    order,
+    understand,
+)
 from adapters.rails.wire.identifiers import creditor_reference, uetr
 from adapters.rails.wire.messages import (
     CREDIT_TRANSFER,
@@ -128,6 +138,21 @@ def test_what_cannot_be_paid_is_not_asked(payee: dict[str, str], reason: str) ->
 
     assert isinstance(answer, Declined)
     assert (answer.reason, answer.code) == (reason, "")
+
+
+@pytest.mark.parametrize(
+    ("whose", "wrong"),
+    [
+        *((HOUSE, wrong) for wrong in ({"name": "日本"}, {"country": "de"}, {"country": "DEU"}, {"bic": "DAYB"})),
+        *((BANK, wrong) for wrong in ({"bic": "x"}, {"account": "DE88370400440532013000"}, {"charges": "OUR"})),
+    ],
+)
+def test_a_house_or_a_bank_that_no_message_could_name(whose: House | Bank, wrong: dict[str, str]) -> None:
+    """
+    It is found when Daybook starts, not by the first payment.
+    """
+    with pytest.raises(ValueError, match=next(iter(wrong.values()))):
+        replace(whose, **wrong)
 
 
 def test_a_void_that_names_nothing_is_not_asked() -> None:

@@ -74,20 +74,39 @@ QUESTION: Final = "Q-"
 """What the id of a question begins with, before that of the message it is about."""
 
 
-class House(Struct, frozen=True, kw_only=True):
-    """Whoever runs Daybook, as banks know them. `bic`: their own."""
+CHARGES: Final = ("SHAR", "DEBT", "CRED", "SLEV")
+"""Source: ChargeBearerType1Code."""
+
+
+class House(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whoever runs Daybook, as banks know them. `bic`: their own.
+
+    Raises:
+        ValueError: No bank could know them by that.
+    """
 
     name: str
     country: str
     bic: str
 
+    def __post_init__(self) -> None:
+        if not any(letter.isalnum() for letter in swift_text(self.name, NAME_MAX)):
+            raise ValueError(f"a house's name needs letters that a wire can say: {self.name!r}")
+        if not (len(self.country) == 2 and self.country.isascii() and self.country.isupper()):
+            raise ValueError(f"a country has two capital letters: {self.country!r}")
+        if not is_bic(self.bic):
+            raise ValueError(f"no BIC: {self.bic!r}")
 
-class Bank(Struct, frozen=True, kw_only=True):
+
+class Bank(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A bank that is asked: a route.
 
     Args:
         account: The house's own with it, an IBAN: payouts are debited from it, and payers pay to it.
         charges: Who bears them: SHAR (each their own), DEBT (the payer), CRED (the payee) or SLEV (as the scheme says).
+
+    Raises:
+        ValueError: No message could be sent to it.
     """
 
     route: str
@@ -95,6 +114,14 @@ class Bank(Struct, frozen=True, kw_only=True):
     bic: str
     account: str
     charges: str = "SHAR"
+
+    def __post_init__(self) -> None:
+        if not is_bic(self.bic):
+            raise ValueError(f"no BIC: {self.bic!r}")
+        if not is_iban(self.account):
+            raise ValueError(f"no IBAN: {self.account!r}")
+        if self.charges not in CHARGES:
+            raise ValueError(f"charges are one of {', '.join(CHARGES)}: {self.charges!r}")
 
 
 class Concluded(Struct, frozen=True, kw_only=True):
