@@ -15,6 +15,7 @@ from domain.events import (
     HoldIncreased,
     HoldPlaced,
     HoldVoided,
+    PaymentIntentCreated,
     Recorded,
 )
 from projections.projection import Change
@@ -48,7 +49,7 @@ def project(recorded: Recorded) -> Iterator[Change]:
             HoldPlaced() | HoldIncreased() | HoldCaptured() | HoldVoided() | HoldExpired()
         ):
             row["book_id"] = event.book_id
-        case BatchPosted():
+        case BatchPosted() | PaymentIntentCreated():
             row["book_id"] = event.book_id
         case BookOpened():
             row["book_id"] = recorded.stream_id

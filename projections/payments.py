@@ -206,5 +206,8 @@ def shown(method: Method) -> dict[str, Any]:
 
 def masked(method: dict[str, Any]) -> dict[str, Any]:
     """The same of a method as it is stored."""
-    plain = {name: value for name, value in method.items() if name not in NUMBERS}
-    return plain | {"last4": method[name][-4:] for name in NUMBERS if name in method}
+    told = dict(method)
+    for name in NUMBERS:
+        if name in told:
+            told["last4"] = told.pop(name)[-4:]
+    return told

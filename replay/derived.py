@@ -1,4 +1,4 @@
-"""What follows from the events: every account and hold as it stands, and the posting rows of each event.
+"""What follows from the events: every account, hold and payment as it stands, and the posting rows of each event.
 
 Written apart from `domain.ledger` and `domain.posting.rows`, which wrote what is checked here.
 """
@@ -29,11 +29,14 @@ from domain.events import (
     HoldIncreased,
     HoldPlaced,
     HoldVoided,
+    PaymentEvent,
+    PaymentIntentCreated,
     Recorded,
 )
 from domain.posting import Posting
 from replay.holds import Holds, HoldThen
 from replay.logged import Entry, understood_id
+from replay.payments import Payments, PaymentThen, Stream
 from replay.report import Tally
 from replay.rows import INT2, INT4, Layout, day, jsonb, layout
 
@@ -119,9 +122,13 @@ _DEBIT, _CREDIT, _HELD_DEBIT, _HELD_CREDIT = (
 
 
 class Derived:
-    """Everything known after the events applied so far: per book, account and hold, nothing per entry."""
+    """Everything known after the events applied so far: per book, account, hold and payment, nothing per entry.
 
-    def __init__(self, tally: Tally) -> None:
+    Args:
+        stream: What is read again of a payment that was over, and was let go, when more happens to it.
+    """
+
+    def __init__(self, tally: Tally, stream: Stream) -> None:
         self.books: dict[UUID, BookThen] = {}
         self.accounts: dict[UUID, AccountThen] = {}
         self.limits: dict[tuple[UUID, int], LimitsThen] = {}
@@ -133,6 +140,9 @@ class Derived:
         self._holds = Holds(self._contradicts)
         self.holds = self._holds.known
         """Those that live."""
+        self._payments = Payments(self._contradicts, self.holds, stream)
+        self.payments = self._payments.known
+        """Those that are not over."""
         self._unlinked: dict[UUID, UUID] = {}
         """Entries whose mirror was posted, with that mirror, until they are marked reversed."""
         self._tally = tally
@@ -142,9 +152,19 @@ class Derived:
         """The hold that ended with the last event."""
         return self._holds.ended
 
+    @property
+    def over(self) -> PaymentThen | None:
+        """The payment that was over with the last event."""
+        return self._payments.over
+
+    def finish(self) -> None:
+        """No more events: what the last ones promised is still owed."""
+        self._payments.finish()
+
     def apply(self, recorded: Recorded) -> Sequence[Posted]:
         """One more event; the postings it makes."""
         event = recorded.event
+        self._payments.take(recorded)
         self._holds.take(recorded)
         match event:
             case EntryPosted():
@@ -157,7 +177,12 @@ class Derived:
                 return self._rows(recorded, event.book_id, event.released, None, back=True)
             case AccountLimitsChanged():
                 self._change_limits(recorded, event)
-            case CommandRefused() | BatchPosted():
+            case PaymentIntentCreated():
+                account = self.accounts.get(event.account_id)
+                if account is None or (account.book_id, account.currency) != (event.book_id, event.currency):
+                    name = ids.show(ids.ACCOUNT, event.account_id)
+                    self._contradicts(recorded, f"account {name} in the payment's book and currency", "none such")
+            case CommandRefused() | BatchPosted() | PaymentEvent():
                 pass
             case AccountOpened():
                 self._open_account(recorded, event)
@@ -176,7 +201,7 @@ class Derived:
 
     def post(self, entry: Entry) -> Sequence[Posted] | None:
         """One more event, which is such an entry; None, and nothing done, if `apply` has more to say of it."""
-        if self._holds.waits:
+        if self._holds.waits or self._payments.waits:
             return None
         legs = []
         for posting in entry.postings:

@@ -40,6 +40,7 @@ class HoldThen(Struct):
     version: int
     changed: int
     sides: tuple[Side, Side]
+    payment_id: UUID | None
 
 
 class Holds:
@@ -117,6 +118,7 @@ class Holds:
             version=recorded.version,
             changed=recorded.position,
             sides=(source.side, destination.side),
+            payment_id=event.payment_id,
         )
 
     def _change(self, recorded: Recorded, event: HoldIncreased | HoldCaptured | HoldVoided | HoldExpired) -> None:

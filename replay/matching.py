@@ -42,6 +42,14 @@ class Matching(Generic[K, R]):
         if len(self._expected) >= AT_ONCE:
             self._settle()
 
+    def no_longer(self, key: K) -> None:
+        """The row expected under that key need not be there any more; another, under another key, takes its place.
+
+        One that is there all the same is not in the other's place, which is then missing.
+        """
+        self._settle()
+        self._late.pop(key, None)
+
     def _settle(self) -> None:
         expected, self._expected = self._expected, []
         found = [] if self._exhausted else list(islice(self._found, len(expected)))

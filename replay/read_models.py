@@ -19,15 +19,18 @@ from domain.events import (
     HoldIncreased,
     HoldPlaced,
     HoldVoided,
+    PaymentIntentCreated,
     Recorded,
     decode,
 )
+from domain.rail import BankAccount, Card, Iban, Method, UpiAddress
 from replay.derived import Derived, Posted
 from replay.holds import HoldThen
 from replay.logged import Entry
 from replay.matching import Matching
+from replay.payments import PaymentThen, RequestThen
 from replay.report import NOWHERE, Findings, Tally, contrast
-from replay.rows import INT4, NULL, Layout, jsonb, layout, text
+from replay.rows import INT4, INT8, NULL, Layout, jsonb, layout, text
 from replay.stored import Stored
 
 Row = tuple[Any, ...]
@@ -35,6 +38,7 @@ Row = tuple[Any, ...]
 ACCOUNTS: Final = "accounts.v2"
 JOURNAL: Final = "journal.v2"
 HOLDS: Final = "holds.v1"
+PAYMENTS: Final = "payments.v1"
 AUDIT_TRAIL: Final = "audit_trail.v1"
 """What keeps each read model, by the name its progress is kept under: another version may derive otherwise."""
 
@@ -347,6 +351,115 @@ class _Holds(_Streamed):
         )
 
 
+class _OfPayments(_Streamed):
+    """Rows of each payment as soon as it is over, in that order; of the others in the end.
+
+    What is over may go on, as by a refund: then later rows take the place of those expected before.
+    """
+
+    code = "payments_differ"
+    order = "changed"
+
+    def plain(self, entry: Entry, rows: Sequence[Posted]) -> None:
+        """None: no payment is over with it."""
+
+    def row(self, recorded: Recorded) -> None:
+        """None by itself: whether there are any, the payment that is over says."""
+        if self._derived.over is not None:
+            self._expect(self._derived.over)
+
+    def finish(self) -> None:
+        over = self._derived.over
+        for payment in self._derived.payments.values():
+            if over is None or payment.id != over.id:
+                self._expect(payment)
+        super().finish()
+        self.tally.through = self.upto
+
+    def stop_before(self, position: int) -> None:
+        self.tally.leave(f"the table is as of {self.upto}, and the log can be followed only to {position - 1}")
+
+    def _expect(self, payment: PaymentThen) -> None:
+        for told, row in self.changed(payment):
+            if told:
+                self._matching.no_longer(INT8(told))
+            else:
+                self.tally.checked += 1
+            self._matching.expect((row,))
+
+    def changed(self, payment: PaymentThen) -> Iterable[tuple[int, bytes]]:
+        """The rows that are not as when it was over before, each with where it was last changed by then."""
+        raise NotImplementedError
+
+
+class _Payments(_OfPayments):
+    rows = layout(
+        "payments",
+        "changed position payment_id:uuid book_id:uuid account_id:uuid created_at:timestamptz status:text"
+        " direction:text amount currency:text authorized captured refunded capture:text approvals:int4 approved:int4"
+        " contradicted:bool rail:text route:text method:jsonb expires_at:timestamptz maker:text description:text"
+        " reference:text descriptor:text metadata:jsonb version:int4 changed_at:timestamptz",
+    )
+
+    def changed(self, payment: PaymentThen) -> Iterable[tuple[int, bytes]]:
+        intent = payment.intent
+        row = self.rows.pack(
+            (
+                *(payment.changed, payment.position, payment.id, intent.book_id, intent.account_id, payment.created_at),
+                *(payment.status, intent.direction, intent.amount, intent.currency, payment.authorized),
+                *(payment.captured, payment.refunded, intent.capture, intent.approvals, len(payment.approvers)),
+                *(payment.contradicted, payment.rail, payment.route, _told_of(payment.method), intent.expires_at),
+                *(payment.maker, intent.description or None, intent.reference or None, intent.descriptor or None),
+                *(intent.metadata or None, payment.version, payment.changed_at),
+            )
+        )
+        yield payment.told, row
+
+
+class _PaymentRequests(_OfPayments):
+    rows = layout(
+        "payment_requests",
+        "changed position payment_id:uuid request_id:text operation:text rail:text route:text amount state:text"
+        " upon:text final:bool reason:text reference:text code:text declined:text retry:text settles_on:text"
+        " hold_id:uuid entry_id:uuid contradicted:bool decision:jsonb requested_at:timestamptz answered_at:timestamptz",
+    )
+
+    def changed(self, payment: PaymentThen) -> Iterable[tuple[int, bytes]]:
+        for request in payment.requests.values():
+            if request.told != request.changed:
+                yield request.told, self._as_it_stands(payment, request)
+
+    def _as_it_stands(self, payment: PaymentThen, request: RequestThen) -> bytes:
+        return self.rows.pack(
+            (
+                *(request.changed, request.position, payment.id, request.id, request.operation, request.rail),
+                *(request.route, request.amount, request.state, request.upon or None, request.final),
+                *(request.reason or None, request.reference or None, request.code or None, request.declined or None),
+                *(request.retry or None, request.settles_on or None, request.hold_id, request.entry_id),
+                *(request.contradicted, request.decision, request.requested_at, request.answered_at),
+            )
+        )
+
+
+def _told_of(method: Method | None) -> dict[str, Any] | None:
+    """Of account numbers the last four characters."""
+    match method:
+        case None:
+            return None
+        case Card():
+            told = {"type": "card", "token": method.token, "brand": method.brand, "last4": method.last4}
+            return told | {"expires": method.expires}
+        case BankAccount():
+            told = {"type": "bank_account", "routing_number": method.routing_number, "holder": method.holder}
+            last4 = method.account_number[-4:]
+            return {**told, "savings": method.savings, "company": method.company, "last4": last4}
+        case Iban():
+            told = {"type": "iban", "bic": method.bic, "holder": method.holder, "country": method.country}
+            return told | {"last4": method.iban[-4:]}
+        case UpiAddress():
+            return {"type": "upi", "vpa": method.vpa, "holder": method.holder, "flow": method.flow}
+
+
 class _Entries(_Streamed):
     """`reversed_by`, which a later event sets, is kept apart: there are few."""
 
@@ -450,6 +563,8 @@ class _AuditTrail(_Streamed):
                 book = event.book_id
             case HoldPlaced() | HoldIncreased() | HoldCaptured() | HoldVoided() | HoldExpired():
                 book = event.book_id
+            case PaymentIntentCreated():
+                book = event.book_id
             case BookOpened():
                 book = recorded.stream_id
             case CommandRefused():
@@ -473,11 +588,14 @@ class _AuditTrail(_Streamed):
             return account.book_id
         if thing in self._derived.books:
             return thing
+        payment = self._derived.payments.get(thing)
+        if payment is not None:
+            return payment.intent.book_id
         first = next(iter(self._stored.stream(thing)), None)
         if first is None or first.position >= position:
             return None
         event = decode(first.name, first.payload)
-        return event.book_id if isinstance(event, EntryPosted | HoldPlaced) else None
+        return event.book_id if isinstance(event, EntryPosted | HoldPlaced | PaymentIntentCreated) else None
 
 
 _RECORD: Final = struct.Struct(">hiqiqi16si16si").pack
@@ -496,6 +614,8 @@ def read_models(stored: Stored, derived: Derived, head: int, findings: Findings)
         (ACCOUNTS, _Days),
         (JOURNAL, _Entries),
         (HOLDS, _Holds),
+        (PAYMENTS, _Payments),
+        (PAYMENTS, _PaymentRequests),
         (AUDIT_TRAIL, _AuditTrail),
     )
     for projection, kind in kinds:

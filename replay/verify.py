@@ -43,6 +43,8 @@ CHECKS = (
     "days",
     "entries",
     "holds",
+    "payments",
+    "payment_requests",
     "audit_trail",
 )
 
@@ -71,7 +73,7 @@ class _Verification:
         self._findings = Findings()
         self._streams = Tally("streams", self._findings)
         self._chain = Chain(stored.seals(), self._findings)
-        self._derived = Derived(self._chain.events)
+        self._derived = Derived(self._chain.events, stored.stream)
         self._block: list[tuple[Entry | Recorded, Sequence[Posted]]] = []
         """Entries and their postings, to be held together against what is stored."""
         self._postings = _Postings(stored, self._findings)
@@ -140,6 +142,7 @@ class _Verification:
             self._stop_deriving(self._chain.broken_at)
         elif deriving:
             self._settle()
+            self._derived.finish()
             self._postings.finish()
         self._progress(self._end, self._end)
 

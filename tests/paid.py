@@ -108,8 +108,8 @@ async def write_payments(store: EventStore) -> dict[str, Payment]:
         await till.create("expired once voided", method="card", capture="manual", expires_at=soon)
         await till.start("expired once voided")
         await till.approved("expired once voided")
-        for _ in range(10 if in_memory else 0):  # The clock in memory goes on with each look at it.
-            await till.create("another", 5)
+        for number in range(10 if in_memory else 0):  # The clock in memory goes on with each look at it.
+            await till.create(f"another {number}", 5)
         await asyncio.sleep(0 if in_memory else 0.6)
         await till.step(ExpirePayment, "expired")
         await till.step(ExpirePayment, "expired once voided")

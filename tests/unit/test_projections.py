@@ -1,6 +1,8 @@
 """Projectors are pure; their SQL is in files of one form."""
 
+import json
 from datetime import UTC, date, datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -24,12 +26,14 @@ from domain.events import (
     HoldVoided,
     Metadata,
     Recorded,
+    decode,
 )
 from domain.posting import Posting, Side
 from projections import accounts, audit_trail, holds, journal
 from projections.catalogue import ALL
 from projections.projection import Change, Projection, parse, statements, tracked_as
 
+VECTORS = Path(__file__).parents[1] / "vectors" / "events"
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 STREAM, BOOK, CASH, SALES = UUID(int=1), UUID(int=2), UUID(int=3), UUID(int=4)
 PAIR = (Posting(CASH, Side.CREDIT, 500, "EUR"), Posting(SALES, Side.DEBIT, 500, "EUR"))
@@ -172,6 +176,10 @@ def test_every_event_is_on_record(name: str) -> None:
         "command.refused.v1": CommandRefused(command="close_account", scope=CASH, code="account_closed"),
     }
 
+    if name.startswith("payment."):
+        stored = json.loads((VECTORS / f"{name}.json").read_text("utf-8"))[0]["stored"]
+        samples[name] = decode(name, stored.encode())
+
     [change] = changes(audit_trail, samples.get(name) or EVENTS[name]())
 
     assert change.row["event"] == name
@@ -195,7 +203,7 @@ def test_projections_do_not_share_a_name() -> None:
     """
     names = [tracked_as(projection) for projection in ALL]
 
-    assert names == ["accounts.v2", "journal.v2", "holds.v1", "audit_trail.v1"]
+    assert names == ["accounts.v2", "journal.v2", "holds.v1", "payments.v1", "audit_trail.v1"]
 
 
 def test_statements_are_read_by_name() -> None:

@@ -203,7 +203,7 @@ def test_holds_that_ended_are_let_go(stored: MemoryStored) -> None:
     """
     However many there were, only those that live take up room.
     """
-    derived = Derived(Tally("events", Findings()))
+    derived = Derived(Tally("events", Findings()), stored.stream)
     most = 0
     for raw in stored.events():
         derived.apply(recorded(raw))

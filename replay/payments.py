@@ -1,0 +1,575 @@
+"""What follows from the events of payments, and whether each of them could follow the ones before.
+
+Written apart from `domain.payment`, `domain.clearing` and the projection, which wrote what is checked here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from msgspec import Struct, field
+
+from domain import ids
+from domain.events import (
+    AccountOpened,
+    EntryPosted,
+    Event,
+    HoldCaptured,
+    HoldExpired,
+    HoldIncreased,
+    HoldPlaced,
+    HoldVoided,
+    PaymentActionRequired,
+    PaymentAnswerContradicted,
+    PaymentApproved,
+    PaymentAttemptStarted,
+    PaymentCanceled,
+    PaymentConfirmed,
+    PaymentEvent,
+    PaymentExpired,
+    PaymentFailed,
+    PaymentIntentCreated,
+    PaymentMethodAttached,
+    PaymentOperationAccepted,
+    PaymentOperationDone,
+    PaymentOperationFailed,
+    PaymentOperationRequested,
+    PaymentOutcomeUnknown,
+    PaymentValidated,
+    RawEvent,
+    Recorded,
+)
+from domain.events import recorded as understood
+from domain.posting import Posting
+from domain.rail import BankAccount, Card, Iban, Method, UpiAddress
+from replay.holds import Contradicts, HoldThen
+
+Stream = Callable[[UUID], Sequence[RawEvent]]
+"""All events of one stream, in order."""
+
+_RAILS: Final = {Card: "card", BankAccount: "ach", Iban: "wire", UpiAddress: "upi"}
+_BEGINNINGS: Final = {("card", "in"): "authorize", ("ach", "in"): "collect", ("upi", "in"): "collect"} | {
+    (rail, "out"): "payout" for rail in ("ach", "wire", "upi")
+}
+_OPEN: Final = ("requested", "unknown", "accepted")
+_OVER: Final = ("succeeded", "partially_captured", "canceled", "expired")
+
+_WHEN: Final[Mapping[type[Event], tuple[str, ...]]] = {
+    PaymentMethodAttached: ("requires_payment_method", "requires_confirmation"),
+    PaymentConfirmed: ("requires_confirmation",),
+    PaymentApproved: ("requires_approval",),
+    PaymentAttemptStarted: ("processing",),
+    PaymentActionRequired: ("processing",),
+    PaymentFailed: ("processing", "requires_action"),
+    PaymentCanceled: ("requires_payment_method", "requires_confirmation", "requires_approval", "processing"),
+    PaymentExpired: ("requires_payment_method", "requires_confirmation", "requires_approval", "processing"),
+}
+"""In which statuses these can be; anything else can be in any, for all that the status says."""
+_AT_REST: Final = (PaymentAttemptStarted, PaymentFailed, PaymentCanceled, PaymentExpired)
+"""These can be only while no rail has anything to answer."""
+
+
+class RequestThen(Struct):
+    """`changed` is the position of the last event about it, `told` that of the last that readers were told of."""
+
+    id: str
+    operation: str
+    rail: str | None
+    route: str | None
+    amount: int
+    position: int
+    requested_at: datetime
+    changed: int
+    state: str = "requested"
+    upon: str = ""
+    final: bool = False
+    reason: str = ""
+    reference: str = ""
+    code: str = ""
+    declined: str = ""
+    retry: str = ""
+    settles_on: str = ""
+    hold_id: UUID | None = None
+    entry_id: UUID | None = None
+    contradicted: bool = False
+    decision: dict[str, Any] | None = None
+    answered_at: datetime | None = None
+    refunded: int = 0
+    told: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in _OPEN
+
+
+class PaymentThen(Struct):
+    """Amounts in minor units. `position` is that of the first event, `changed` that of the last.
+
+    `told` is `changed` as it was when the payment was over before; 0 if it never was.
+    """
+
+    id: UUID
+    intent: PaymentIntentCreated
+    maker: str
+    position: int
+    created_at: datetime
+    version: int
+    changed: int
+    changed_at: datetime
+    status: str = "requires_payment_method"
+    authorized: int = 0
+    captured: int = 0
+    refunded: int = 0
+    approvers: set[str] = field(default_factory=set)
+    contradicted: bool = False
+    method: Method | None = None
+    rail: str | None = None
+    route: str | None = None
+    requests: dict[str, RequestThen] = field(default_factory=dict)
+    told: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing happens to it by itself any more; what was captured may still be refunded."""
+        return self.status in _OVER and not self.open
+
+    @property
+    def open(self) -> list[RequestThen]:
+        return [request for request in self.requests.values() if request.is_open]
+
+
+class _Due(Struct, frozen=True):
+    """What must come next on that stream, in the same commit. An empty set of accounts says nothing of them."""
+
+    kind: type[Event]
+    stream: UUID
+    payment_id: UUID
+    at: datetime
+    amount: int | None = None
+    entry_id: UUID | None = None
+    debit: frozenset[UUID] = frozenset()
+    credit: frozenset[UUID] = frozenset()
+
+    def is_met_by(self, recorded: Recorded) -> bool:
+        event = recorded.event
+        if type(event) is not self.kind or (recorded.stream_id, recorded.recorded_at) != (self.stream, self.at):
+            return False
+        match event:
+            case HoldPlaced(postings=postings, payment_id=payment_id):
+                return payment_id == self.payment_id and self._moves(postings)
+            case HoldIncreased(postings=postings) | EntryPosted(postings=postings):
+                return self._moves(postings)
+            case HoldCaptured(amount=amount, entry_id=entry_id):
+                return (amount, entry_id) == (self.amount, self.entry_id)
+            case _:
+                return True
+
+    def _moves(self, postings: Sequence[Posting]) -> bool:
+        sides = {posting.side.value: posting for posting in postings}
+        if len(postings) != 2 or len(sides) != 2 or sides["debit"].amount != self.amount:
+            return False
+        ends = ((sides["debit"], self.debit), (sides["credit"], self.credit))
+        return all(not allowed or posting.account_id in allowed for posting, allowed in ends)
+
+
+class Payments:
+    """Every payment that is not over, as it stands after the events taken so far.
+
+    Those that are over are let go; what still happens to one, as a refund does, has its stream read again.
+
+    Args:
+        holds: Those that live, before the event that is taken.
+    """
+
+    def __init__(self, contradicts: Contradicts, holds: Mapping[UUID, HoldThen], stream: Stream) -> None:
+        self.known: dict[UUID, PaymentThen] = {}
+        self.over: PaymentThen | None = None
+        """The one that was over with the last event, which is known until the next."""
+        self._contradicts = contradicts
+        self._holds = holds
+        self._stream = stream
+        self._due: list[_Due] = []
+        """What the last payment event has said of the ledger, and is still to come."""
+        self._last: Recorded | None = None
+        """The event that said it."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next event matters, of whatever kind it is."""
+        return bool(self._due) or self.over is not None
+
+    def take(self, recorded: Recorded) -> None:
+        """One more event, of whatever kind."""
+        event = recorded.event
+        if self.over is not None:
+            del self.known[self.over.id]
+            self.over = None
+        if self._due:
+            self._keep(recorded)
+        elif self._is_of_payment(recorded):
+            self._contradicts(recorded, "a change of a payment's hold by what its payment did just before", "by itself")
+        if isinstance(event, PaymentEvent):
+            self._apply(recorded)
+
+    def finish(self) -> None:
+        """No more events."""
+        if self._due and self._last is not None:
+            self._contradicts(self._last, f"{self._due[0].kind.name} right after it", "the end of the log")
+
+    def _is_of_payment(self, recorded: Recorded) -> bool:
+        event = recorded.event
+        if isinstance(event, HoldPlaced):
+            return event.payment_id is not None
+        if isinstance(event, HoldIncreased | HoldCaptured | HoldVoided | HoldExpired):
+            hold = self._holds.get(recorded.stream_id)
+            return hold is not None and hold.payment_id is not None
+        return False
+
+    def _keep(self, recorded: Recorded) -> None:
+        """Daybook's own accounts are opened when they are first needed; nothing else comes between."""
+        event, due = recorded.event, self._due[0]
+        if isinstance(event, AccountOpened) and event.code.startswith(("clearing:", "suspense:")):
+            return
+        if due.is_met_by(recorded):
+            del self._due[0]
+        else:
+            found = "another or none, or not of this amount, these accounts and this commit"
+            self._contradicts(recorded, f"{due.kind.name} of {ids.show(ids.PAYMENT, due.payment_id)}", found)
+            self._due = []
+
+    def _apply(self, recorded: Recorded) -> None:
+        event = recorded.event
+        if isinstance(event, PaymentIntentCreated):
+            self._create(recorded, event)
+            return
+        payment = self._found(recorded)
+        if payment is None:
+            self._contradicts(recorded, "a payment created before", "none")
+            return
+        self._look_at_status(recorded, payment)
+        payment.version, payment.changed = recorded.version, recorded.position
+        payment.changed_at = recorded.recorded_at
+        self._evolve(recorded, payment)
+        self._last = recorded
+        if payment.is_over:
+            self.over = payment
+
+    def _create(self, recorded: Recorded, intent: PaymentIntentCreated) -> None:
+        if recorded.stream_id in self.known or recorded.version != 1:
+            self._contradicts(recorded, "a payment created once", "again")
+        if intent.amount < 1 or intent.approvals < 0:
+            self._contradicts(recorded, "a positive amount", f"{intent.amount}, {intent.approvals} approvals")
+        if intent.expires_at is not None and intent.expires_at <= recorded.recorded_at:
+            self._contradicts(recorded, "a time to come", intent.expires_at.isoformat())
+        self.known[recorded.stream_id] = PaymentThen(
+            id=recorded.stream_id,
+            intent=intent,
+            maker=recorded.metadata.actor,
+            position=recorded.position,
+            created_at=recorded.recorded_at,
+            version=recorded.version,
+            changed=recorded.position,
+            changed_at=recorded.recorded_at,
+        )
+
+    def _found(self, recorded: Recorded) -> PaymentThen | None:
+        """The payment; one that was over, from its earlier events, as it was when it was let go."""
+        payment = self.known.get(recorded.stream_id)
+        if payment is not None:
+            return payment
+        again = Payments(_say_nothing, {}, self._stream)
+        for raw in self._stream(recorded.stream_id):
+            if raw.position < recorded.position:
+                again._apply(understood(raw))
+        payment = again.known.get(recorded.stream_id)
+        if payment is not None:
+            self.known[payment.id] = payment
+            payment.told = payment.changed
+            for request in payment.requests.values():
+                request.told = request.changed
+        return payment
+
+    def _look_at_status(self, recorded: Recorded, payment: PaymentThen) -> None:
+        event = recorded.event
+        statuses = _WHEN.get(type(event))
+        if statuses is not None and payment.status not in statuses:
+            self._contradicts(recorded, " or ".join(statuses), payment.status)
+        if isinstance(event, _AT_REST) and payment.open:
+            self._contradicts(recorded, "nothing that a rail has still to answer", payment.open[0].id)
+        due = payment.intent.expires_at is not None and payment.intent.expires_at <= recorded.recorded_at
+        if isinstance(event, PaymentExpired) and not due:
+            self._contradicts(recorded, "its time to have come", f"expires at {payment.intent.expires_at}")
+        if isinstance(event, PaymentConfirmed | PaymentApproved | PaymentAttemptStarted) and due:
+            self._contradicts(recorded, "its end", f"expires at {payment.intent.expires_at}")
+
+    def _evolve(self, recorded: Recorded, payment: PaymentThen) -> None:
+        match recorded.event:
+            case PaymentMethodAttached(method=method):
+                payment.method, payment.rail = method, _RAILS[type(method)]
+                if (payment.rail, payment.intent.direction) not in _BEGINNINGS:
+                    self._contradicts(recorded, f"a way for money to go {payment.intent.direction}", payment.rail)
+                payment.status = "requires_confirmation"
+            case PaymentConfirmed():
+                payment.approvers = set()
+                payment.status = "requires_approval" if payment.intent.approvals else "processing"
+            case PaymentValidated(passed=passed):
+                payment.status = payment.status if passed else "requires_payment_method"
+            case PaymentApproved(approver=approver):
+                if approver == payment.maker or approver in payment.approvers:
+                    self._contradicts(recorded, "another than its maker and who approved it before", approver)
+                payment.approvers.add(approver)
+                if len(payment.approvers) >= payment.intent.approvals:
+                    payment.status = "processing"
+            case PaymentAttemptStarted() as started:
+                self._start(recorded, payment, started)
+            case PaymentOperationRequested() as asked:
+                self._ask(recorded, payment, asked)
+            case PaymentActionRequired():
+                payment.status = "requires_action"
+            case PaymentFailed():
+                payment.status = "requires_payment_method"
+            case PaymentCanceled():
+                payment.status = "canceled"
+            case PaymentExpired():
+                payment.status = "expired"
+            case _:
+                self._hear(recorded, payment)
+
+    # What a rail is asked.
+
+    def _start(self, recorded: Recorded, payment: PaymentThen, event: PaymentAttemptStarted) -> None:
+        expected = (payment.rail, _BEGINNINGS.get((payment.rail or "", payment.intent.direction)))
+        if (event.rail, event.operation) != expected or event.amount != payment.intent.amount:
+            found = f"{event.rail}, {event.operation}, {event.amount}"
+            self._contradicts(recorded, f"{expected[0]}, {expected[1]}, {payment.intent.amount}", found)
+        request = self._add(recorded, payment, event)
+        request.rail, request.route, request.decision = event.rail, event.route, event.decision or None
+        payment.status, payment.rail, payment.route = "processing", event.rail, event.route
+
+    def _ask(self, recorded: Recorded, payment: PaymentThen, event: PaymentOperationRequested) -> None:
+        self._look_at_asked(recorded, payment, event)
+        request = self._add(recorded, payment, event)
+        request.rail, request.route = payment.rail, payment.route
+        request.upon, request.final, request.reason = event.upon, event.final, event.reason
+        upon = payment.requests.get(event.upon)
+        if event.operation == "refund" and upon is not None:
+            upon.refunded += event.amount
+
+    def _look_at_asked(self, recorded: Recorded, payment: PaymentThen, event: PaymentOperationRequested) -> None:
+        upon = payment.requests.get(event.upon)
+        fits = {"refund": ("capture", "collect")}.get(event.operation, ("authorize",))
+        if upon is None or upon.operation not in fits or upon.state != "done":
+            self._contradicts(recorded, f"something done to {event.operation}", event.upon)
+            return
+        if event.operation == "refund":
+            left = upon.amount - upon.refunded
+            unknown = [request.id for request in payment.open if request.state == "unknown"]
+            if unknown:
+                self._contradicts(recorded, "nothing of unknown outcome", unknown[0])
+        else:
+            left = payment.authorized - payment.captured
+            if payment.status != "requires_capture" or payment.open:
+                self._contradicts(recorded, "an authorization upon which nothing is being asked", payment.status)
+        if event.amount < 1 or (event.operation != "increment" and event.amount > left):
+            self._contradicts(recorded, f"at most the {left} that are left", str(event.amount))
+        if event.operation == "void" and event.amount != left:
+            self._contradicts(recorded, f"all of the {left} that are left", str(event.amount))
+        if event.operation == "capture" and event.amount == left and not event.final:
+            self._contradicts(recorded, "the last capture to be the final one", "not final")
+
+    def _add(
+        self, recorded: Recorded, payment: PaymentThen, event: PaymentAttemptStarted | PaymentOperationRequested
+    ) -> RequestThen:
+        due = ids.request_id(uuid5(payment.id, f"request:{len(payment.requests) + 1}"))
+        if event.request_id != due:
+            self._contradicts(recorded, f"request {due}", event.request_id)
+        request = payment.requests[event.request_id] = RequestThen(
+            id=event.request_id,
+            operation=event.operation,
+            rail=payment.rail,
+            route=payment.route,
+            amount=event.amount,
+            position=recorded.position,
+            requested_at=recorded.recorded_at,
+            changed=recorded.position,
+        )
+        if event.operation in ("refund", "payout"):
+            self._placed(recorded, payment, request, outwards=True)
+        return request
+
+    # What a rail answers.
+
+    def _hear(self, recorded: Recorded, payment: PaymentThen) -> None:
+        event = recorded.event
+        assert isinstance(
+            event,
+            PaymentOperationAccepted
+            | PaymentOutcomeUnknown
+            | PaymentOperationFailed
+            | PaymentOperationDone
+            | PaymentAnswerContradicted,
+        ), event
+        request = payment.requests.get(event.request_id)
+        if request is None:
+            self._contradicts(recorded, "an answer to something asked", event.request_id)
+            return
+        request.changed = recorded.position
+        if isinstance(event, PaymentAnswerContradicted):
+            if request.is_open or request.contradicted or event.known != request.state:
+                self._contradicts(recorded, f"the opposite of {request.state}, once", event.known)
+            request.contradicted = payment.contradicted = True
+            return
+        if not request.is_open:
+            self._contradicts(recorded, "an answer once", f"{request.state} already")
+        request.answered_at = recorded.recorded_at
+        if isinstance(event, PaymentOperationAccepted | PaymentOutcomeUnknown):
+            state = "accepted" if isinstance(event, PaymentOperationAccepted) else "unknown"
+            if request.state == state:
+                self._contradicts(recorded, "something new", f"{state} already")
+            request.state = state
+            if isinstance(event, PaymentOperationAccepted):
+                request.reference, request.code = event.reference or request.reference, event.code or request.code
+            return
+        if event.operation != request.operation:
+            self._contradicts(recorded, request.operation, event.operation)
+        if isinstance(event, PaymentOperationFailed):
+            self._fail(recorded, payment, request, event)
+        else:
+            self._do(recorded, payment, request, event)
+
+    def _fail(
+        self, recorded: Recorded, payment: PaymentThen, request: RequestThen, event: PaymentOperationFailed
+    ) -> None:
+        request.state, request.code = "failed", event.code or request.code
+        request.declined, request.retry = event.reason, event.retry
+        if request.operation in ("authorize", "collect", "payout"):
+            payment.status = "requires_payment_method" if event.retry == "never" else "processing"
+        elif request.operation == "refund" and request.upon in payment.requests:
+            payment.requests[request.upon].refunded -= request.amount
+        if request.operation in ("refund", "payout"):
+            self._given_up(recorded, payment, _hold_of(payment, request))
+
+    def _do(self, recorded: Recorded, payment: PaymentThen, request: RequestThen, event: PaymentOperationDone) -> None:
+        if event.amount != request.amount:
+            self._contradicts(recorded, f"{request.amount} as asked", str(event.amount))
+        request.state, request.code = "done", event.code or request.code
+        request.reference, request.settles_on = event.reference or request.reference, event.settles_on
+        request.hold_id, request.entry_id = event.hold_id, event.entry_id
+        match request.operation:
+            case "authorize":
+                payment.authorized += event.amount
+                payment.status = "requires_capture"
+                self._placed(recorded, payment, request, outwards=False)
+            case "increment":
+                payment.authorized += event.amount
+                self._increased(recorded, payment, request)
+            case "capture":
+                payment.captured += event.amount
+                if payment.captured == payment.authorized:
+                    payment.status = "succeeded"
+                elif request.final:
+                    payment.status = "partially_captured"
+                self._taken(recorded, payment, request, self._upon_hold(payment, request), final=request.final)
+            case "collect":
+                payment.captured += event.amount
+                payment.status = "succeeded"
+                self._posted(recorded, payment, request, outwards=False)
+            case "payout":
+                payment.status = "succeeded"
+                self._taken(recorded, payment, request, _hold_of(payment, request), final=True)
+            case "refund":
+                payment.refunded += event.amount
+                self._taken(recorded, payment, request, _hold_of(payment, request), final=True)
+            case "void":
+                payment.status = "partially_captured" if payment.captured else _given_up_as(payment, request)
+                self._given_up(recorded, payment, self._upon_hold(payment, request))
+        if payment.captured > payment.authorized and request.operation == "capture":
+            self._contradicts(recorded, f"at most {payment.authorized} captured", str(payment.captured))
+        if payment.refunded > payment.captured:
+            self._contradicts(recorded, f"at most {payment.captured} refunded", str(payment.refunded))
+
+    # What of it the ledger must show, right after it.
+
+    def _placed(self, recorded: Recorded, payment: PaymentThen, request: RequestThen, *, outwards: bool) -> None:
+        """Set aside: what comes in before it is captured, what goes out before a rail hears of it."""
+        if not outwards and request.hold_id != _hold_of(payment, request):
+            self._contradicts(recorded, f"hold {_hold_of(payment, request)}", str(request.hold_id))
+        self._expect(recorded, payment, request, HoldPlaced, _hold_of(payment, request), outwards=outwards)
+
+    def _increased(self, recorded: Recorded, payment: PaymentThen, request: RequestThen) -> None:
+        """What the account may not take more of is not set aside, and then names no hold."""
+        hold_id = self._upon_hold(payment, request)
+        if request.hold_id is None:
+            return
+        if request.hold_id != hold_id:
+            self._contradicts(recorded, f"hold {hold_id}", str(request.hold_id))
+        self._expect(recorded, payment, request, HoldIncreased, request.hold_id, outwards=False)
+
+    def _taken(
+        self, recorded: Recorded, payment: PaymentThen, request: RequestThen, hold_id: UUID | None, *, final: bool
+    ) -> None:
+        """An entry captured from the hold; or, with no hold named, one on suspense, and the hold given up."""
+        outwards = request.operation != "capture"
+        if request.hold_id is None:
+            if final:
+                self._given_up(recorded, payment, hold_id)
+            self._posted(recorded, payment, request, outwards=outwards)
+            return
+        if request.hold_id != hold_id:
+            self._contradicts(recorded, f"hold {hold_id}", str(request.hold_id))
+        self._expect(recorded, payment, request, HoldCaptured, request.hold_id, outwards=outwards)
+        self._posted(recorded, payment, request, outwards=outwards)
+
+    def _posted(self, recorded: Recorded, payment: PaymentThen, request: RequestThen, *, outwards: bool) -> None:
+        self._must_name_entry(recorded, payment, request)
+        entry_id = request.entry_id or uuid5(payment.id, f"entry:{request.id}")
+        self._expect(recorded, payment, request, EntryPosted, entry_id, outwards=outwards)
+
+    def _must_name_entry(self, recorded: Recorded, payment: PaymentThen, request: RequestThen) -> None:
+        entry_id = uuid5(payment.id, f"entry:{request.id}")
+        if request.entry_id != entry_id:
+            self._contradicts(recorded, f"entry {ids.show(ids.ENTRY, entry_id)}", str(request.entry_id))
+
+    def _given_up(self, recorded: Recorded, payment: PaymentThen, hold_id: UUID | None) -> None:
+        hold = self._holds.get(hold_id) if hold_id is not None else None
+        if hold_id is not None and hold is not None and hold.status == "held":
+            self._due.append(_Due(HoldVoided, hold_id, payment.id, recorded.recorded_at))
+
+    def _expect(
+        self,
+        recorded: Recorded,
+        payment: PaymentThen,
+        request: RequestThen,
+        kind: type[Event],
+        stream: UUID,
+        *,
+        outwards: bool,
+    ) -> None:
+        """Between the rail's clearing account and the payment's own, or suspense."""
+        book, currency = payment.intent.book_id, payment.intent.currency
+        clearing = frozenset({ids.account_id(book, f"clearing:{request.rail}:{currency}")})
+        own = frozenset({payment.intent.account_id, ids.account_id(book, f"suspense:{currency}")})
+        debit, credit = (own, clearing) if outwards else (clearing, own)
+        due = _Due(
+            kind, stream, payment.id, recorded.recorded_at, request.amount, request.entry_id, debit=debit, credit=credit
+        )
+        self._due.append(due)
+
+    def _upon_hold(self, payment: PaymentThen, request: RequestThen) -> UUID | None:
+        upon = payment.requests.get(request.upon)
+        return upon.hold_id if upon is not None else None
+
+
+def _hold_of(payment: PaymentThen, request: RequestThen) -> UUID:
+    return uuid5(payment.id, f"hold:{request.id}")
+
+
+def _given_up_as(payment: PaymentThen, request: RequestThen) -> str:
+    expires_at = payment.intent.expires_at
+    due = expires_at is not None and expires_at <= request.requested_at
+    return "expired" if request.reason == "expired" and due else "canceled"
+
+
+def _say_nothing(recorded: Recorded, expected: str, found: str) -> None:
+    """It was said when the event was first taken."""

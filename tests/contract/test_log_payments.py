@@ -1,0 +1,233 @@
+"""Payments derived again on Postgres: what was tampered with is found, in any column."""
+
+import asyncio
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from adapters.postgres import applying
+from adapters.postgres.log import PostgresLog
+from adapters.postgres.projecting import catch_up
+from adapters.postgres.store import PostgresEventStore
+from projections import payments
+from projections.projection import tracked_as
+from tests.conftest import Server, database_on
+from tests.contract.test_log import checked, tamper
+from tests.paid import write_payments
+from tests.stored import write_everything
+
+TABLES = ("payments", "payment_requests", "audit_trail")
+
+
+@pytest.fixture(scope="module")
+def paid_once(server: Server, template: str) -> Iterator[str]:
+    """The DSN of a database with payments at every stage, and its read models up to date; and kept once more."""
+
+    async def write(dsn: str) -> None:
+        await write_everything(PostgresEventStore(dsn))
+        await write_payments(PostgresEventStore(dsn))
+
+    with database_on(server, template=template) as dsn:
+        asyncio.run(write(dsn))
+        catch_up(dsn)
+        with psycopg.connect(dsn) as connection:
+            for table in TABLES:
+                connection.execute(f"CREATE TABLE kept_{table} AS TABLE daybook_read.{table}".encode())
+        yield dsn
+
+
+@pytest.fixture
+def paid(paid_once: str) -> Iterator[str]:
+    """The same, with the tables as they were once more in the end."""
+    yield paid_once
+    with psycopg.connect(paid_once) as connection:
+        for table in TABLES:
+            connection.execute(f"TRUNCATE daybook_read.{table}".encode())
+            connection.execute(f"INSERT INTO daybook_read.{table} TABLE kept_{table}".encode())
+
+
+def test_a_database_nobody_touched(paid: str) -> None:
+    """
+    With payments at every stage everything is checked and holds.
+    """
+    report = checked(paid)
+
+    assert report.findings == ()
+    assert report.verdict == "verified"
+    with PostgresLog(paid) as log:
+        payments, requests = (len(list(log.read_model(table, ("changed",)))) for table in TABLES[:2])
+    assert {check.name: check.checked for check in report.checks if check.name.startswith("payment")} == {
+        "payments": payments,
+        "payment_requests": requests,
+    }
+
+
+def test_read_models_at_any_position(paid: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Wherever the projection has got to, its tables are checked as of there.
+    """
+    head = checked(paid).head
+    monkeypatch.setattr(applying, "BATCH", 1)
+    with psycopg.connect(paid) as connection:
+        connection.execute("TRUNCATE daybook_read.payments, daybook_read.payment_requests")
+        name = tracked_as(payments)
+        connection.execute("UPDATE daybook_read.tracking SET notification_id = 0 WHERE application_name = %s", (name,))
+    applier = applying.Applier(paid, payments)
+    try:
+        while applier.apply():
+            if applier.position % 7 == 0 or applier.position == head:
+                report = checked(paid)
+                assert report.findings == (), applier.position
+                through = {check.name: check.through for check in report.checks}
+                assert (through["payments"], through["payment_requests"]) == (applier.position, applier.position)
+    finally:
+        while applier.apply():
+            pass  # So that others find it as it was.
+        applier.close()
+
+
+OF_PAYMENTS = {
+    "payment_id": "gen_random_uuid()",
+    "book_id": "gen_random_uuid()",
+    "account_id": "gen_random_uuid()",
+    "position": "position + 1000",
+    "created_at": "created_at + interval '1 microsecond'",
+    "status": "'expired'",
+    "direction": "'sideways'",
+    "amount": "amount + 1",
+    "currency": "'USD'",
+    "authorized": "authorized + 1",
+    "captured": "captured + 1",
+    "refunded": "refunded + 1",
+    "capture": "'never'",
+    "approvals": "approvals + 1",
+    "approved": "approved + 1",
+    "contradicted": "NOT contradicted",
+    "rail": "'x'",
+    "route": "'x'",
+    "method": """'{"type": "x"}'""",
+    "expires_at": "now()",
+    "maker": "'nobody'",
+    "description": "'x'",
+    "reference": "'x'",
+    "descriptor": "'x'",
+    "metadata": "'{}'",
+    "version": "version + 1",
+    "changed": "changed + 1000",
+    "changed_at": "changed_at + interval '1 microsecond'",
+}
+OF_REQUESTS = {
+    "payment_id": "gen_random_uuid()",
+    "request_id": "'x'",
+    "position": "position + 1000",
+    "operation": "'x'",
+    "rail": "'x'",
+    "route": "'x'",
+    "amount": "amount + 1",
+    "state": "'x'",
+    "upon": "'x'",
+    "final": "NOT final",
+    "reason": "'x'",
+    "reference": "'x'",
+    "code": "'x'",
+    "declined": "'x'",
+    "retry": "'x'",
+    "settles_on": "'x'",
+    "hold_id": "gen_random_uuid()",
+    "entry_id": "gen_random_uuid()",
+    "contradicted": "NOT contradicted",
+    "decision": "'{}'",
+    "requested_at": "requested_at + interval '1 microsecond'",
+    "answered_at": "now()",
+    "changed": "changed + 1000",
+}
+WHICH = {
+    "the first": "ORDER BY position LIMIT 1",
+    "one that went on after it was over": "ORDER BY {refunded} LIMIT 1",
+    "one that is not over": "WHERE {unfinished} LIMIT 1",
+}
+TAMPERED = [
+    *(("payments", column, value) for column, value in OF_PAYMENTS.items()),
+    *(("payment_requests", column, value) for column, value in OF_REQUESTS.items()),
+]
+
+
+def test_every_column_is_here(paid: str) -> None:
+    """
+    What follows leaves out no column.
+    """
+    with psycopg.connect(paid) as connection:
+        for table, columns in (("payments", OF_PAYMENTS), ("payment_requests", OF_REQUESTS)):
+            cursor = connection.execute(f"SELECT * FROM daybook_read.{table}".encode())
+            assert {column.name for column in cursor.description or []} == set(columns)
+
+
+@pytest.mark.parametrize(("table", "column", "value"), TAMPERED)
+@pytest.mark.parametrize("which", WHICH)
+def test_tampering(paid: str, table: str, column: str, value: str, which: str) -> None:
+    """
+    Edited by SQL: the mismatch has its code, and nothing else is blamed.
+    """
+    of_payment = table == "payments"
+    picked = WHICH[which].format(
+        refunded="refunded DESC" if of_payment else "(operation = 'refund') DESC",
+        unfinished="status = 'processing'" if of_payment else "state IN ('requested', 'unknown')",
+    )
+    tamper(paid, f"UPDATE daybook_read.{table} SET {column} = {value}"
+                 f" WHERE ctid = (SELECT ctid FROM daybook_read.{table} {picked})")  # fmt: skip
+
+    report = checked(paid)
+
+    assert set(report.counts) == {"payments_differ"}
+    assert {check.name for check in report.checks if check.problems} == {table}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM daybook_read.payments WHERE status = 'succeeded'",
+        "DELETE FROM daybook_read.payments WHERE refunded > 0",
+        "DELETE FROM daybook_read.payments WHERE status = 'processing'",
+        "DELETE FROM daybook_read.payment_requests WHERE operation = 'refund'",
+        "DELETE FROM daybook_read.payment_requests WHERE state = 'requested'",
+    ],
+)
+def test_rows_that_are_gone(paid: str, statement: str) -> None:
+    """
+    A row too few is missed, whether its payment is over or not.
+    """
+    tamper(paid, statement)
+
+    assert set(checked(paid).counts) == {"payments_differ"}
+
+
+@pytest.mark.parametrize("state", ["requested", "done"])
+def test_a_row_too_many(paid: str, state: str) -> None:
+    """
+    Something that no rail was ever asked for is found.
+    """
+    tamper(
+        paid,
+        "INSERT INTO daybook_read.payment_requests (payment_id, request_id, position, operation, amount, state, final,"
+        " contradicted, requested_at, changed)"
+        f" VALUES (gen_random_uuid(), 'x', 7, 'refund', 5, '{state}', true, false, now(), 7)",
+    )
+
+    assert set(checked(paid).counts) == {"payments_differ"}
+
+
+def test_a_payments_record(paid: str) -> None:
+    """
+    Each of a payment's events is of the payment's book.
+    """
+    with psycopg.connect(paid) as connection:
+        rows = connection.execute(
+            "SELECT count(*), count(DISTINCT book_id), count(book_id) FROM daybook_read.audit_trail"
+            " WHERE event ^@ 'payment.'"
+        ).fetchone()
+    assert rows is not None and rows[0] == rows[2] > 0 and rows[1] == 1
+
+    tamper(paid, "UPDATE daybook_read.audit_trail SET book_id = NULL WHERE event = 'payment.operation_done.v1'")
+
+    assert set(checked(paid).counts) == {"audit_trail_differs"}

@@ -1,0 +1,248 @@
+"""Verification of payments: a log sealed anew whose payments could not have been so."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
+
+from domain.events import PaymentEvent, RawEvent, decode, encode, recorded
+from domain.payment import Payment
+from replay.derived import Derived
+from replay.report import Findings, Tally
+from replay.verify import verify
+from tests.paid import write_payments
+from tests.stored import BEGAN, MemoryStored, ticking, write_everything
+from tests.unit.test_verify import found, reseal
+
+OTHER = UUID(int=7)
+
+
+class Paid(NamedTuple):
+    """A log with payments at every stage, and the payments by name."""
+
+    stored: MemoryStored
+    known: dict[str, Payment]
+
+    def events(self, name: str, noun: str = "") -> list[RawEvent]:
+        """Of one payment, those whose names so begin."""
+        return [event for event in self.stored.stream(self.known[name].id) if event.name.startswith(f"payment.{noun}")]
+
+    def at(self, name: str, noun: str, nth: int = 0) -> int:
+        return self.events(name, noun)[nth].position
+
+    def request(self, name: str, nth: int) -> str:
+        return list(self.known[name].requests)[nth]
+
+    def rewrite(self, position: int, **fields: Any) -> None:
+        """The event with those fields, sealed by somebody who knows how."""
+        raw = self.stored.all_events[position - 1]
+        event = replace(decode(raw.name, raw.payload), **fields)
+        self.stored.all_events[position - 1] = replace(raw, payload=encode(event))
+        reseal(self.stored)
+
+    def say(self, position: int, event: PaymentEvent) -> None:
+        """Something else than was said there."""
+        raw = self.stored.all_events[position - 1]
+        self.stored.all_events[position - 1] = replace(raw, name=event.name, payload=encode(event))
+        reseal(self.stored)
+
+    def contradicted(self) -> set[int | None]:
+        return {at for code, at in found(verify(self.stored)) if code == "event_contradicts"}
+
+
+@pytest.fixture
+def paid() -> Paid:
+    store = ticking()
+    asyncio.run(write_everything(store))
+    known = asyncio.run(write_payments(store))
+    return Paid(MemoryStored(store), known)
+
+
+def test_nothing_is_wrong(paid: Paid) -> None:
+    """
+    A log with payments at every stage of their lives holds.
+    """
+    report = verify(paid.stored)
+
+    assert report.findings == ()
+    assert {check.name for check in report.checks} >= {"payments", "payment_requests"}
+
+
+Change = Callable[[Paid], dict[str, Any]]
+
+CONTRADICTIONS: dict[str, tuple[str, str, int, Change]] = {
+    "it expires before it is created": ("created", "intent_created", 0, lambda paid: {"expires_at": BEGAN}),
+    "it is for nothing": ("created", "intent_created", 0, lambda paid: {"amount": 0}),
+    "it is for nobody's account": ("created", "intent_created", 0, lambda paid: {"account_id": OTHER}),
+    "it is in another currency": ("created", "intent_created", 0, lambda paid: {"currency": "JPY"}),
+    "its maker approves it": ("to be approved", "approved", 0, lambda paid: {"approver": "tester"}),
+    "one approves it twice": ("approved", "approved", 1, lambda paid: {"approver": "bob"}),
+    "it is done before others approve it": (
+        "at the second attempt",
+        "intent_created",
+        0,
+        lambda paid: {"approvals": 2},
+    ),
+    "an attempt of another amount": ("succeeded", "attempt_started", 0, lambda paid: {"amount": 1}),
+    "an attempt by another rail": ("succeeded", "attempt_started", 0, lambda paid: {"rail": "ach"}),
+    "a request of no name of its own": ("requested", "attempt_started", 0, lambda paid: {"request_id": "x" * 22}),
+    "more is captured than is authorized": (
+        "captured in part",
+        "operation_requested",
+        0,
+        lambda paid: {"amount": 1_001},
+    ),
+    "more is refunded than was captured": ("refunded", "operation_requested", 1, lambda paid: {"amount": 601}),
+    "less is voided than is left": ("void of a part", "operation_requested", 1, lambda paid: {"amount": 1}),
+    "what is left is not all of it": ("captured twice", "operation_requested", 1, lambda paid: {"final": False}),
+    "upon what was never done": ("captured twice", "operation_requested", 0, lambda paid: {"upon": "x" * 22}),
+    "a refund of a payment not captured": (
+        "captured twice",
+        "operation_requested",
+        0,
+        lambda paid: {"operation": "refund"},
+    ),
+    "an answer to what nobody asked": ("unknown", "outcome_unknown", 0, lambda paid: {"request_id": "x" * 22}),
+    "something else is done than was asked": ("succeeded", "operation_done", 0, lambda paid: {"amount": 899}),
+    "another operation is done": ("succeeded", "operation_done", 0, lambda paid: {"operation": "collect"}),
+    "another hold than its own": ("authorized", "operation_done", 0, lambda paid: {"hold_id": OTHER}),
+    "no hold": ("authorized", "operation_done", 0, lambda paid: {"hold_id": None}),
+    "an increase without its hold": ("captured in part", "operation_done", 2, lambda paid: {"hold_id": None}),
+    "another entry than its own": ("captured twice", "operation_done", 1, lambda paid: {"entry_id": OTHER}),
+    "no entry": ("captured twice", "operation_done", 2, lambda paid: {"entry_id": None}),
+    "captured from no hold": ("captured twice", "operation_done", 1, lambda paid: {"hold_id": None}),
+    "collected without an entry": ("refunded", "operation_done", 0, lambda paid: {"entry_id": None}),
+    "paid out by another entry": ("paid out", "operation_done", 0, lambda paid: {"entry_id": OTHER}),
+    "contradicted as it was not": ("contradicted", "answer_contradicted", 0, lambda paid: {"known": "failed"}),
+    "expired before its time": ("expired", "intent_created", 0, lambda paid: {"expires_at": BEGAN + timedelta(days=9)}),
+}
+
+
+@pytest.mark.parametrize("how", CONTRADICTIONS)
+def test_an_event_that_cannot_follow(paid: Paid, how: str) -> None:
+    """
+    What no desk would have let through is found at its position or at one that follows upon it, whoever sealed it.
+    """
+    name, noun, nth, change = CONTRADICTIONS[how]
+    position = paid.at(name, noun, nth)
+
+    paid.rewrite(position, **change(paid))
+
+    later = {event.position for event in paid.events(name) if event.position > position}
+    assert paid.contradicted() & {position, position + 1, *later}
+
+
+def test_a_request_answered_twice(paid: Paid) -> None:
+    """
+    What was done is not done once more, nor has it failed then: there is an event of its own for a contradiction.
+    """
+    done = paid.stored.all_events[paid.at("contradicted", "operation_done") - 1]
+    position = paid.at("contradicted", "answer_contradicted")
+
+    paid.say(position, decode(done.name, done.payload))  # type: ignore[arg-type]
+
+    assert position in paid.contradicted()
+
+
+@pytest.mark.parametrize(
+    ("name", "nouns"),
+    [
+        ("authorized", ["hold.placed"]),
+        ("captured in part", ["hold.captured", "hold.increased"]),
+        ("voided", ["hold.voided"]),
+        ("refunded", ["journal_entry.posted", "hold.placed", "hold.voided", "hold.captured"]),
+        ("being paid out", ["hold.placed"]),
+        ("bounced", ["hold.voided"]),
+        ("paid out", ["hold.captured"]),
+    ],
+)
+def test_a_step_without_its_effect(paid: Paid, name: str, nouns: Sequence[str]) -> None:
+    """
+    What a step does to the ledger is in the same commit, right after it: where something else is, it is found.
+    """
+    after = {event.position for event in paid.events(name)}
+    effects = [
+        event.position
+        for event in paid.stored.all_events
+        if event.position - 1 in after or event.position - 2 in after
+        if any(event.name.startswith(noun) for noun in nouns)
+    ]
+    assert effects
+    for position in effects:
+        tampered = Paid(MemoryStored.__new__(MemoryStored), paid.known)
+        tampered.stored.__dict__.update(paid.stored.__dict__, all_events=list(paid.stored.all_events))
+        raw = tampered.stored.all_events[position - 1]
+        tampered.stored.all_events[position - 1] = replace(raw, recorded_at=raw.recorded_at + timedelta(seconds=1))
+        reseal(tampered.stored)
+
+        assert position in tampered.contradicted(), raw.name
+
+
+def test_the_end_of_the_log_right_after_a_step(paid: Paid) -> None:
+    """
+    A log that ends where an effect would have to follow has lost it.
+    """
+    position = paid.at("authorized", "operation_done")
+    stored = paid.stored
+    stored.all_events = stored.all_events[:position]
+    stored.all_postings = [row for row in stored.all_postings if row.position <= position]
+    stored.all_seals = [seal for seal in stored.all_seals if seal.first <= position]
+    stored.all_seals[-1] = replace(stored.all_seals[-1], last=position)
+    reseal(stored)
+
+    assert paid.contradicted() == {position}
+
+
+@pytest.mark.parametrize("noun", ["hold.captured", "hold.increased", "hold.voided"])
+def test_a_payments_hold_changed_by_something_else(paid: Paid, noun: str) -> None:
+    """
+    Nothing but its payment touches a payment's hold: a change without the step that makes it is found.
+    """
+    streams = {event.stream_id: event.position for event in paid.stored.all_events if event.name.startswith(noun)}
+    _, position = streams.popitem()
+    before = position - 1
+    raw = paid.stored.all_events[before - 1]
+    paid.stored.all_events[before - 1] = replace(raw, name="batch.posted.v1", stream_id=OTHER, version=1, payload=BATCH)
+    reseal(paid.stored)
+
+    assert position in paid.contradicted()
+
+
+BATCH = b'{"book_id":"00000000000000000000000000000007","mode":"atomic","commands":1}'
+
+
+def test_payments_that_are_over_are_let_go(paid: Paid) -> None:
+    """
+    However many there were, only those not over take up room; one that goes on is read again, and let go again.
+    """
+    derived = Derived(Tally("events", Findings()), paid.stored.stream)
+    seen = []
+    for raw in paid.stored.events():
+        derived.apply(recorded(raw))
+        if derived.over is not None:
+            seen.append((derived.over.id, derived.over.refunded, derived.over.told > 0))
+
+    last = derived.over.id if derived.over is not None else None
+    alive = {payment.id for payment in paid.known.values() if payment.open or payment.status not in OVER}
+    refunded = paid.known["refunded"].id
+    assert derived.payments.keys() - {last} == alive
+    assert [one for one in seen if one[0] == refunded] == [(refunded, 0, False), (refunded, 150, True)]
+
+
+OVER = ("succeeded", "partially_captured", "canceled", "expired")
+
+
+def test_every_kind_of_event_is_followed(paid: Paid) -> None:
+    """
+    The log of these tests has each event that payments write but those that no command writes yet.
+    """
+    written = {raw.name for raw in paid.stored.all_events}
+
+    assert {kind.name for kind in PaymentEvent.__subclasses__()} - written <= {
+        "payment.validated.v1",
+        "payment.action_required.v1",
+    }
