@@ -63,6 +63,12 @@ def _server_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _rails(where: str) -> str:
+    if not where.startswith("http://") and not Path(where).is_file():
+        raise ValueError("there is no such file, and a simulator is named like http://127.0.0.1:8180")
+    return where
+
+
 class Settings(BaseSettings):
     """An empty variable counts as none; an unknown key in the file is a mistake.
 
@@ -85,7 +91,7 @@ class Settings(BaseSettings):
     body_bytes_max: int = Field(default=1024 * 1024, ge=1024)
     batch_body_bytes_max: int = Field(default=16 * 1024 * 1024, ge=1024)
     streams_max: int = Field(default=100, ge=0)
-    rails: str | None = None
+    rails: Annotated[str, AfterValidator(_rails)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
 

@@ -49,7 +49,7 @@ def test_the_file(nothing_set: Path) -> None:
         'database_url = "postgresql://db/books"\nhome = "data"\nhost = "::1"\nport = 9000\nqueue_max = 5\n'
         'patience_s = 2.5\nbody_patience_s = 3\nlog_level = "error"\nlog_format = "json"\n'
         "body_bytes_max = 2048\nbatch_body_bytes_max = 4096\nstreams_max = 7\n"
-        'server = "http://ledger:8080"\n'
+        'server = "http://ledger:8080"\nrails = "http://rails:8180"\n'
     )
 
     found = settings()
@@ -57,6 +57,7 @@ def test_the_file(nothing_set: Path) -> None:
     assert set(found.model_dump().values()) == {
         *("postgresql://db/books", Path("data"), "::1", 9000, 5, 2.5, 3.0, "error", "json", 2048, 4096, 7),
         "http://ledger:8080",
+        "http://rails:8180",
     }
     assert {origin(name) for name in Settings.model_fields} == {
         f"daybook.toml: {name}" for name in Settings.model_fields
