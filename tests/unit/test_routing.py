@@ -359,6 +359,17 @@ def test_volume_is_by_the_routes_own_shares() -> None:
 
     assert chosen == ["fast", "fast", "steady", "steady"]
     assert (last.chosen, last.how) == ("cheap", How.BEST)
+    assert decided(Strategy.VOLUME, draw=0.0).fallbacks == ("steady", "cheap")
+
+
+def test_of_equal_totals_the_one_goes_first_that_is_worse_at_nothing() -> None:
+    """
+    What has no weight still tells two apart, before their priority does.
+    """
+    two = routes("a | 5 + 0 | 9 | priority=1 \n b | 3 + 0 | 9 | priority=2")
+    rule = Rule(name="r", weights=Weights(cost=0, speed=0, reliability=1))
+
+    assert decide(SEVENTY, two, [rule], {}, 0.5, NOW).chosen == "b"
 
 
 def test_a_little_goes_elsewhere_to_learn() -> None:
