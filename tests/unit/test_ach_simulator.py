@@ -329,6 +329,10 @@ def test_a_file_without_an_end_is_made_of_all_days(bank: Bank) -> None:
     assert len(read_day(since.body)) == 3
     assert [type(said.answer) for said in read_day(later.body)] == [Declined]
     assert bank.simulator.returns(FRIDAY).body == b""
+    of_one = bank.simulator.returns(TUESDAY, identification(request_id(1))).body
+    assert of_one is not None
+    assert [type(said.answer) for said in read_day(of_one)] == [Approved, Declined]
+    assert bank.simulator.returns(TUESDAY, identification(request_id(3))).body == b""
 
 
 def test_trace_numbers_alike_in_two_files(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:

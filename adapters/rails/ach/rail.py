@@ -2,7 +2,8 @@
 
     PUT {url}/files/{name}              a Nacha file; the same name and bytes again change nothing
     GET {url}/entries/{identification}  whether the bank has an entry, and in which file
-    GET {url}/returns?since=2026-11-24  a Nacha file of what settled and what came back since that day
+    GET {url}/returns?since=2026-11-24  a Nacha file of what settled and what came back since that day; of one entry
+                                        with &identification=
 
 A bank takes an entry long before it is done: the first answer is Accepted, settlement comes with the day, and a return
 may come after that. `read_day` reads what a bank sends of a day without being asked for one entry.
@@ -116,7 +117,7 @@ class AchRail:
             reference = named(instruction, originator)
             if (held.identification, held.amount, held.credit) != (name, instruction.amount, reference.credit):
                 return Unknown(why=f"the bank has {held}, which is not what it was asked")
-            since = {"since": reference.effective_on.isoformat()}
+            since = {"since": reference.effective_on.isoformat(), "identification": name}
             response = await self._client.get(f"{originator.url}/returns", params=since)
             response.raise_for_status()
             said = [each.answer for each in read_day(response.content) if each.identification == name]

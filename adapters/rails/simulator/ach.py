@@ -2,7 +2,8 @@
 
     PUT /ach/files/{name}              201 or 200 and a receipt; 422 a file that is not one, 409 an entry it already has
     GET /ach/entries/{identification}  the entry it has, or 404
-    GET /ach/returns?since=2026-11-24  what settled and came back since then; nothing at all is an empty answer
+    GET /ach/returns?since=2026-11-24  what settled and came back since then; nothing at all is an empty answer;
+                                       &identification= of one entry alone
 
 An entry settles on the day that `domain.calendar` has for it, at six in the evening, Eastern, with the last window of
 the day, and is then in that day's file as it was sent, with the day of the year in its batch. What comes of it depends
@@ -20,6 +21,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -57,8 +60,9 @@ class AchSimulator(RailSimulator):
     def __init__(self, books: Books, faults: Faults, clock: Clock) -> None:
         super().__init__(books, faults, clock)
         self._by_identification: dict[str, str] = {}
-        self._open: dict[str, None] = {}
-        """Request ids that have yet to settle or to come back, in the order in which they came."""
+        self._open: list[tuple[datetime, int, str]] = []
+        """A heap of what is to be done: when, in which order, and of which request id."""
+        self._count = count()
         for effect in books.effects(self.rail):
             self._learn(effect)
 
@@ -77,9 +81,9 @@ class AchSimulator(RailSimulator):
         effect = self._effect(identification)
         return self._befallen(effect.route if effect else "", lambda plan: self._held(identification, plan))
 
-    def returns(self, since: date) -> Reply:
-        """What settled and came back since that day, in one file."""
-        return self._befallen("", lambda _: Reply(body=self._file_of(since, date.max)))
+    def returns(self, since: date, identification: str = "") -> Reply:
+        """What settled and came back since that day, in one file: of all entries, or of one."""
+        return self._befallen("", lambda _: Reply(body=self._file_of(since, date.max, identification)))
 
     def settlement(self, day: date) -> bytes:
         self.settle()
@@ -99,17 +103,16 @@ class AchSimulator(RailSimulator):
 
     def settle(self) -> None:
         """Do what the clock says is to be done: settle entries, and send some of them back."""
-        for request_id in list(self._open):
+        while self._open and self._open[0][0] <= self.clock.now():
+            _, _, request_id = heappop(self._open)
             effect = self.books.find(self.rail, request_id)
             assert effect is not None, request_id
-            if effect.outcome == "accepted" and self._has_come(effect.day):
+            if effect.outcome == "accepted":
                 effect = structs.replace(effect, outcome="approved", code="settled")
                 self.books.conclude(effect)
-            if effect.outcome == "approved" and self._comes_back(effect):
+                self._learn(effect)
+            elif not self.books.find(self.rail, _id_of_return(effect)):
                 self.books.record(_returned(effect, self.clock.now()))
-                del self._open[request_id]
-            elif effect.outcome == "approved" and "returns" not in effect.detail:
-                del self._open[request_id]
 
     async def _put_file(self, request: Request) -> Response:
         name = str(request.path_params["name"])
@@ -124,7 +127,8 @@ class AchSimulator(RailSimulator):
             since = date.fromisoformat(request.query_params.get("since", ""))
         except ValueError:
             return Response("since is a day, written like 2026-11-24", status_code=400)
-        return await _endpoint(lambda _: self.returns(since), request)
+        identification = request.query_params.get("identification", "")
+        return await _endpoint(lambda _: self.returns(since, identification), request)
 
     def _befallen(self, route: str, act: Callable[[Plan], Reply]) -> Reply:
         plan = self.faults.plan(self.rail, route)
@@ -167,17 +171,23 @@ class AchSimulator(RailSimulator):
         )
         return Reply(body=msgspec.json.encode(held))
 
+    def _of_one(self, identification: str) -> list[Effect]:
+        effect = self._effect(identification)
+        return [] if effect is None else [effect, *self.books.upon(self.rail, effect.reference)]
+
     def _effect(self, identification: str) -> Effect | None:
         request_id = self._by_identification.get(identification)
         return None if request_id is None else self.books.find(self.rail, request_id)
 
     def _learn(self, effect: Effect) -> None:
+        """Know it by its identification, and what is to be done with it next."""
         if effect.operation == RETURN:
-            self._open.pop(effect.detail["of"], None)
             return
         self._by_identification[effect.detail["identification"]] = effect.request_id
-        if effect.outcome == "accepted" or "returns" in effect.detail:
-            self._open[effect.request_id] = None
+        if effect.outcome == "accepted":
+            heappush(self._open, (_evening(effect.day), next(self._count), effect.request_id))
+        elif "returns" in effect.detail:
+            heappush(self._open, (_evening(_return_day(effect)), next(self._count), effect.request_id))
 
     def _clashes(self, effect: Effect) -> bool:
         """Whether it is there already out of another file, or as something else."""
@@ -230,20 +240,14 @@ class AchSimulator(RailSimulator):
             detail=detail,
         )
 
-    def _has_come(self, day: date) -> bool:
-        return self.clock.now() >= datetime.combine(day, EVENING, calendar.EASTERN).astimezone(UTC)
-
-    def _comes_back(self, effect: Effect) -> bool:
-        return "returns" in effect.detail and self._has_come(_return_day(effect))
-
-    def _file_of(self, first: date, last: date) -> bytes:
-        """All that came about on these days; nothing at all where nothing did."""
-        mine = list(self.books.effects(self.rail))
+    def _file_of(self, first: date, last: date, identification: str = "") -> bytes:
+        """All that came about on these days, or all of one entry; nothing at all where nothing did."""
+        mine = self._of_one(identification) if identification else list(self.books.effects(self.rail))
         settled = [each for each in mine if each.operation != RETURN and each.outcome == "approved"]
         within = [each for each in settled if first <= each.day <= last]
         back = [each for each in mine if each.operation == RETURN and first <= each.day <= last]
         changed = [each for each in settled if "changes" in each.detail and first <= _change_day(each) <= last]
-        changed = [each for each in changed if self._has_come(_change_day(each))]
+        changed = [each for each in changed if _evening(_change_day(each)) <= self.clock.now()]
         batches = [*_as_sent(within), *_sent_back(back, "PPD"), *_sent_back(changed, "COR")]
         if not batches:
             return b""
@@ -312,17 +316,24 @@ def _change_day(effect: Effect) -> date:
     return calendar.next_business_day(effect.day)
 
 
+def _evening(day: date) -> datetime:
+    return datetime.combine(day, EVENING, calendar.EASTERN).astimezone(UTC)
+
+
+def _id_of_return(effect: Effect) -> str:
+    return f"{effect.request_id}-return"
+
+
 def _returned(effect: Effect, now: datetime) -> Effect:
     return structs.replace(
         effect,
-        request_id=f"{effect.request_id}-return",
+        request_id=_id_of_return(effect),
         operation=RETURN,
         code=effect.detail["returns"],
         reference=f"{effect.reference}-return",
         original=effect.reference,
         at=now,
         day=_return_day(effect),
-        detail={**effect.detail, "of": effect.request_id},
     )
 
 
