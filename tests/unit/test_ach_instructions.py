@@ -231,6 +231,14 @@ def test_a_reversal_has_five_banking_days() -> None:
     assert refusal.value.where == "too_late"
 
 
+def test_a_bank_that_cannot_be_one() -> None:
+    """
+    A routing number that is none is found before anything is asked.
+    """
+    with pytest.raises(ValueError, match="'121042883' is no routing number"):
+        replace(BANK, routing_number="121042883")
+
+
 def test_names_fit() -> None:
     """
     Accents are taken off, what no field takes is left out, and what is too long is cut.

@@ -19,6 +19,7 @@ from adapters.rails.ach.codes import RETURNS, Kind, corrected
 from adapters.rails.ach.files import REVERSAL, Batch, Change, Entry, File, Remittance, Return, file_of
 from adapters.rails.ach.reading import read
 from adapters.rails.ach.records import Finding
+from adapters.rails.ach.routing_numbers import is_routing_number
 from adapters.rails.ach.writing import Unwritable, write
 from domain import calendar
 from domain.rail import Answer, Approved, BankAccount, Instruction, Operation
@@ -50,6 +51,9 @@ class Originator(Struct, frozen=True, kw_only=True):
         company_name: What stands on statements where an instruction has no descriptor.
         company_id: Ten characters, as agreed with the bank.
         same_day: Entries go by the next window there is; else by that of the next day.
+
+    Raises:
+        ValueError: One of the routing numbers is none.
     """
 
     route: str
@@ -61,6 +65,11 @@ class Originator(Struct, frozen=True, kw_only=True):
     bank_name: str = ""
     operator_name: str = ""
     same_day: bool = True
+
+    def __post_init__(self) -> None:
+        for number in (self.routing_number, self.operator):
+            if not is_routing_number(number):
+                raise ValueError(f"{number!r} is no routing number")
 
     @property
     def odfi(self) -> str:
