@@ -84,6 +84,8 @@ ERRORS_MAX: Final = 20
 """Faults named in one answer."""
 FIELD_MAX: Final = 100
 """Characters of one step of a field's path, since a stranger may have chosen it."""
+MESSAGE_MAX: Final = 300
+"""Characters of what is said of a fault, since it may repeat what a stranger wrote."""
 _RETRY: Final = {"Retry-After": "1"}
 
 
@@ -169,7 +171,7 @@ async def malformed(request: Request, exc: Exception) -> Response:
         "invalid_request",
         "The request is not in the form it should have.",
         errors=[
-            {"field": _pointer(error["loc"]), "code": error["type"], "message": error["msg"]}
+            {"field": _pointer(error["loc"]), "code": error["type"], "message": error["msg"][:MESSAGE_MAX]}
             for error in found
             if error["type"] != "too_short" or error["loc"] not in inside  # Short only of items that are faulty.
         ][:ERRORS_MAX],

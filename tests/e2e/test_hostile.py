@@ -70,6 +70,8 @@ def raw(amount: str) -> bytes:
 POSTING = transfer("a", "b", 1)["postings"][0]
 ENTRIES, ACCOUNTS, BOOKS = "/v1/journal-entries", "/v1/accounts", "/v1/books"
 HOLDS, BATCHES = "/v1/holds", "/v1/batches"
+PAYMENTS, APPROVE = "/v1/payments", "/v1/payments/pay_00000000000000000000000000/approve"
+UPI = {"type": "upi", "vpa": "ada@okbank"}
 LIMITS = "/v1/accounts/acc_00000000000000000000000000/limits"
 CAPTURE, INCREASE, VOID, EXPIRE = (
     f"/v1/holds/hold_00000000000000000000000000/{what}" for what in ("capture", "increase", "void", "expire")
@@ -82,6 +84,10 @@ def account(**changed: Any) -> bytes:
 
 def holding(**changed: Any) -> bytes:
     return json.dumps({**hold("a", "b", 1), **changed}).encode()
+
+
+def paying(**changed: Any) -> bytes:
+    return json.dumps({"book": "main", "account": "a", "amount": 1, "currency": "EUR", **changed}).encode()
 
 
 def limits(**changed: Any) -> bytes:
@@ -254,6 +260,22 @@ BODIES: list[tuple[str, bytes, str]] = [
     (VOID, b'{"reason": ["x"]}', "/reason string_type"),
     (VOID, b'{"amount": 1}', "/amount extra_forbidden"),
     (EXPIRE, b'{"now": "2999-01-01T00:00:00Z"}', "/now extra_forbidden"),
+    # Payments.
+    (PAYMENTS, within(paying(amount="@"), "@", "1.5"), "json_float"),
+    (PAYMENTS, paying(amount=True), "/amount int_type"),
+    (PAYMENTS, paying(amount=AMOUNT_MAX + 1), "/amount less_than_equal"),
+    (PAYMENTS, paying(method=[]), "/method model_attributes_type"),
+    (PAYMENTS, paying(method={"type": ["card"]}), "/method union_tag_invalid"),
+    (PAYMENTS, paying(method={"type": "x" * 100_000}), "/method union_tag_invalid"),
+    (PAYMENTS, paying(method={**UPI, "vpa": "ada@okbank\n"}), "/method/vpa string_pattern_mismatch"),
+    (PAYMENTS, paying(method={**UPI, "vpa": "a" * 10_000 + "@"}), "/method/vpa string_too_long"),
+    (PAYMENTS, paying(method={**UPI, "x" * 100_000: 1}), f"/method/{'x' * 100} extra_forbidden"),
+    (PAYMENTS, paying(method={**UPI, "holder": "a\0b"}), "/method/holder value_error"),
+    (PAYMENTS, paying(descriptor="a\nb"), "/descriptor string_pattern_mismatch"),
+    (PAYMENTS, paying(maker="somebody else"), "/maker extra_forbidden"),
+    (PAYMENTS, within(paying(method="@"), "@", '{"type": "upi", "vpa": "a@b", "vpa": "b@c"}'), "json_duplicate_key"),
+    (APPROVE, b'{"approver": "somebody else"}', "/approver extra_forbidden"),
+    (APPROVE, b'{"actor": "somebody else"}', "/actor extra_forbidden"),
     # Limits.
     (LIMITS, b"{}", "/overdraft_limit missing"),
     (LIMITS, limits(overdraft_limit=-1), "/overdraft_limit greater_than_equal"),
@@ -275,6 +297,7 @@ BODIES: list[tuple[str, bytes, str]] = [
     (BATCHES, batch(None), "/commands/0 model_attributes_type"),
     (BATCHES, batch({}), "/commands/0 union_tag_not_found"),
     (BATCHES, batch(item("drop_table")), "/commands/0 union_tag_invalid"),
+    (BATCHES, batch(item("x" * 100_000)), "/commands/0 union_tag_invalid"),
     (
         BATCHES,
         batch(item("post_batch", {"book": "main", "mode": "atomic", "commands": []})),
@@ -360,7 +383,7 @@ QUERIES: list[tuple[str, str]] = [
     ("/v1/holds?book=book_x", "/book value_error"),
     ("/v1/holds?starting_after=1", "/starting_after value_error"),
     # The log.
-    ("/v1/events?kind=payment", "/kind value_error"),
+    ("/v1/events?kind=mandate", "/kind value_error"),
     ("/v1/events?event=%00", "/event value_error"),
     ("/v1/events?actor=", "/actor string_too_short"),
     ("/v1/events?after=1&starting_after=1", " value_error"),
