@@ -67,6 +67,9 @@ _NOT_NOW: Final = (Unavailable, OutcomeUnknown, Overloaded, KeyInFlight, KeyReus
 
 
 TEXT_MAX: Final = 500
+TAKEN_OVER: Final = "the process that was to ask did not say what was answered"
+LEFT_ALONE_S: Final = 2.0
+"""How long what was requested is left to the process that requested it."""
 
 
 class Finding(Protocol):
@@ -91,7 +94,8 @@ class Found:
         wanted = {"projections": [tracked_as(payments)], "limit": PAGE, "after": self._after}
         rows = [row for row in await self._reads.fetch("payments_due", wanted) if row["payment_id"] is not None]
         self._after = rows[-1]["position"] if len(rows) >= PAGE else 0
-        return await self._fold({row["payment_id"] for row in rows})
+        fresh = {row["payment_id"] for row in rows if row["state"] == "requested" and row["age_s"] < LEFT_ALONE_S}
+        return await self._fold({row["payment_id"] for row in rows} - fresh)
 
     async def payment(self, payment_id: UUID) -> Payment | None:
         return next(iter(await self._fold({payment_id})), None)
@@ -259,16 +263,22 @@ class Paying:
         request = step.request
         asked = instruction(payment, request)
         port = self._rails[request.rail]
-        # A rail that may have heard of it, from whoever drove it before a crash, is asked what became of it first.
-        unasked = request.id in self._unasked and not step.again
+        if not step.again and request.id not in self._unasked:
+            # Another process may have asked, or be about to: from here on none of its own noes counts.
+            return await self._record(payment, request, Unknown(why=TAKEN_OVER))
         self._unasked.discard(request.id)
-        answer = await self._call(port.send if unasked else port.inquire, asked)
+        answer = await self._call(port.inquire if step.again else port.send, asked)
         if isinstance(answer, NotFound):
             answer = await self._call(port.send, asked)
         if isinstance(answer, NotFound):
             answer = Unknown(why="the rail does not find what it was asked")
+        return await self._record(payment, request, answer)
+
+    async def _record(
+        self, payment: Payment, request: Request, answer: Approved | Declined | Accepted | Unknown
+    ) -> Payment | None:
         try:
-            return await self._command(payment, _record(payment, request, answer))
+            return await self._command(payment, _recording(payment, request, answer))
         except PaymentAnswerKnown as known:
             return payment if known.state == request.state and request.is_open else None
 
@@ -309,7 +319,7 @@ def _subject(command: Command) -> str:
     return command.request_id if isinstance(command, RecordAnswer) else ""
 
 
-def _record(payment: Payment, request: Request, answer: Approved | Declined | Accepted | Unknown) -> Command:
+def _recording(payment: Payment, request: Request, answer: Approved | Declined | Accepted | Unknown) -> Command:
     """A stranger's words are cut and made printable: what a rail said must never be what keeps it from being kept."""
     named: dict[str, Any] = {"payment_id": payment.id, "request_id": request.id}
     match answer:
@@ -330,6 +340,7 @@ def _record(payment: Payment, request: Request, answer: Approved | Declined | Ac
                 reason=_plain(answer.reason),
                 message=_plain(answer.message),
                 retry=answer.retry.value,
+                unasked=answer.unasked,
             )
         case Accepted():
             return RecordAcceptance(**named, reference=_plain(answer.reference), code=_plain(answer.code))

@@ -390,9 +390,16 @@ class RecordDecline(RecordAnswer):
     reason: Text
     message: Text
     retry: Literal["never", "later", "elsewhere"]
+    unasked: bool = False
 
     def answer(self) -> rail.Declined:
-        return rail.Declined(code=self.code, reason=self.reason, message=self.message, retry=rail.Retry(self.retry))
+        return rail.Declined(
+            code=self.code,
+            reason=self.reason,
+            message=self.message,
+            retry=rail.Retry(self.retry),
+            unasked=self.unasked,
+        )
 
 
 class RecordAcceptance(RecordAnswer):

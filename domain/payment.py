@@ -434,6 +434,9 @@ def give_up(payment: Payment, *, reason: str) -> PaymentFailed:
 def answer(payment: Payment, *, request_id: str, answer: Approved | Declined | Accepted | Unknown) -> Event:
     """What a rail's answer to a request comes to, whenever and however often it comes.
 
+    A no that says that no rail was asked counts only until somebody else may have asked one: whoever takes a request
+    over notes first that its outcome is unknown.
+
     Raises:
         PaymentHasNoSuchRequest: It was never asked.
         PaymentAnswerKnown: It says nothing new, and changes nothing.
@@ -441,6 +444,8 @@ def answer(payment: Payment, *, request_id: str, answer: Approved | Declined | A
     request = payment.requests.get(request_id)
     if request is None:
         raise PaymentHasNoSuchRequest(payment.id, request_id)
+    if isinstance(answer, Declined) and answer.unasked and request.state is not State.REQUESTED:
+        raise PaymentAnswerKnown(payment.id, request_id, request.state)
     match answer:
         case Approved():
             said, is_as_asked = (

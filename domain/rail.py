@@ -131,12 +131,16 @@ class Approved(Struct, frozen=True, kw_only=True, tag="approved", tag_field="ans
 
 
 class Declined(Struct, frozen=True, kw_only=True, tag="declined", tag_field="answer"):
-    """Not done, and never will be under this request id. `code`: the rail's own; `reason`: ours, of all rails."""
+    """Not done, and never will be under this request id. `code`: the rail's own; `reason`: ours, of all rails.
+
+    `unasked`: nothing of it left this process. It is a no only as long as no other process may have asked.
+    """
 
     code: str
     reason: str
     message: str
     retry: Retry
+    unasked: bool = False
 
 
 class Accepted(Struct, frozen=True, kw_only=True, tag="accepted", tag_field="answer"):

@@ -135,7 +135,9 @@ class AchRail:
             outgoing([instruction], self._originators[instruction.route])
         except Unwritable as error:
             reason = REASONS.get(error.where, "format_error")
-            return Declined(code=UNASKED, reason=reason, message=f"It cannot be written: {error}.", retry=Retry.NEVER)
+            return Declined(
+                code=UNASKED, reason=reason, message=f"It cannot be written: {error}.", retry=Retry.NEVER, unasked=True
+            )
         return None
 
     async def _put(self, originator: Originator, file: Outgoing) -> Accepted | Declined | Unknown | None:
@@ -144,7 +146,9 @@ class AchRail:
             response = await self._client.put(f"{originator.url}/files/{file.name}", content=file.data)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             message = f"It could not be sent: {_words(error)}."
-            return Declined(code=UNASKED, reason="rail_unavailable", message=message, retry=Retry.ELSEWHERE)
+            return Declined(
+                code=UNASKED, reason="rail_unavailable", message=message, retry=Retry.ELSEWHERE, unasked=True
+            )
         except httpx2.HTTPError as error:
             return Unknown(why=_words(error))
         if response.status_code == httpx2.codes.CONFLICT:

@@ -105,4 +105,4 @@ def declined(code: str, advice: str = "") -> Declined:
 
 def unasked(reason: str, message: str, retry: Retry) -> Declined:
     """A no of our own: it was never sent, so nobody else gave it a code."""
-    return Declined(code="", reason=reason, message=message, retry=retry)
+    return Declined(code="", reason=reason, message=message, retry=retry, unasked=True)

@@ -303,7 +303,7 @@ def _written(instruction: Instruction, message: Message | Declined) -> bytes | D
 
 def _unasked(reason: str, message: str, retry: Retry = Retry.NEVER) -> Declined:
     """A no of our own: no bank was asked, so there is no code."""
-    return Declined(code="", reason=reason, message=message, retry=retry)
+    return Declined(code="", reason=reason, message=message, retry=retry, unasked=True)
 
 
 def _concerns(instruction: Instruction, message: Message) -> bool:

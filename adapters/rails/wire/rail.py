@@ -79,7 +79,7 @@ class WireRail:
             return understand(instruction, await self._post(bank, message))
         except NotSent as error:
             why = f"It could not be sent: {error}."
-            return Declined(code="", reason="rail_unavailable", message=why, retry=Retry.ELSEWHERE)
+            return Declined(code="", reason="rail_unavailable", message=why, retry=Retry.ELSEWHERE, unasked=True)
         except NoAnswer as error:
             return Unknown(why=str(error))
 
