@@ -4,7 +4,7 @@ from typing import Final
 
 from starlette.routing import Route
 
-from projections.api import accounts, audit_trail, balances, books, events, holds, journal, reports
+from projections.api import accounts, audit_trail, balances, books, events, holds, journal, payments, reports
 
 routes: Final[list[Route]] = [
     *books.routes,
@@ -12,6 +12,7 @@ routes: Final[list[Route]] = [
     *balances.routes,
     *journal.routes,
     *holds.routes,
+    *payments.routes,
     *audit_trail.routes,
     *events.routes,
     *reports.routes,

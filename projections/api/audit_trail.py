@@ -12,14 +12,20 @@ from projections import audit_trail
 from projections.api.listing import Listing, found, shown
 from projections.api.parameters import BookName, EventKind, Key, Page, Position, RecordedRange, Text, ThingId, asked
 
-_KIND_OF_NOUN: Final = {"account": ids.ACCOUNT, "book": ids.BOOK, "hold": ids.HOLD, "journal_entry": ids.ENTRY}
+_KIND_OF_NOUN: Final = {
+    "account": ids.ACCOUNT,
+    "book": ids.BOOK,
+    "hold": ids.HOLD,
+    "journal_entry": ids.ENTRY,
+    "payment": ids.PAYMENT,
+}
 
 
 class AuditList(Page[Position], RecordedRange):
     """Records, newest first; the cursors are positions.
 
-    `stream`: what happened to one account, journal entry, hold or book, refused commands upon it included. `refused`:
-    only refused commands, or only what was done.
+    `stream`: what happened to one account, journal entry, hold, payment or book, refused commands upon it included.
+    `refused`: only refused commands, or only what was done.
     """
 
     book: BookName | None = None

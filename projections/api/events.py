@@ -1,7 +1,8 @@
 """The log itself: a list of events, and a stream of server-sent events that goes on as they are written.
 
-An event's payload is as it was stored, fields that were left out having their defaults; ids of accounts, books, entries
-and holds are shown as TypeIDs, any other id (a refused command's own, say) as a bare UUID.
+An event's payload is as it was stored, fields that were left out having their defaults; ids of accounts, books,
+entries, holds and payments are shown as TypeIDs, any other id (a refused command's own, say) as a bare UUID. Of the
+account number that a payment is paid with only the last four characters are shown.
 """
 
 import asyncio
@@ -19,13 +20,14 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from domain import ids
-from domain.events import EntryPosted
+from domain.events import EntryPosted, PaymentMethodAttached
 from domain.ports import Reads, Turn
 from projections import audit_trail
 from projections.api.accounts import must_exist
 from projections.api.answering import POSITION_HEADER, answer
 from projections.api.listing import Listing, found, shown
 from projections.api.parameters import EVENTUAL, AccountId, BookName, EventKind, Key, Page, Position, Text, asked
+from projections.payments import masked
 from projections.projection import tracked_as
 
 HEARTBEAT_S: Final = 10.0
@@ -46,6 +48,7 @@ PREFIX_OF_KIND: Final[dict[str, str]] = {
     "book": ids.BOOK,
     "hold": ids.HOLD,
     "journal_entry": ids.ENTRY,
+    "payment": ids.PAYMENT,
 }
 """The kind of thing whose stream an event is on, by the first word of the event's name."""
 _PREFIX_OF_FIELD: Final = {
@@ -137,6 +140,8 @@ def resource(row: dict[str, Any]) -> dict[str, Any]:
     payload = msgspec.json.decode(row["payload"])
     if row["scope_opened"] is not None and "scope" in payload:
         payload["scope"] = shown_as(row["scope_opened"], UUID(payload["scope"]))
+    if row["name"] == PaymentMethodAttached.name:
+        payload["method"] = masked(payload["method"])
     return {
         "object": "event",
         "position": row["position"],

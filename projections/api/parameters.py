@@ -99,6 +99,10 @@ def _hold(value: Any) -> UUID:
     return ids.parse(ids.HOLD, once(value))
 
 
+def _payment(value: Any) -> UUID:
+    return ids.parse(ids.PAYMENT, once(value))
+
+
 def _book(value: Any) -> UUID:
     """A book by its code or id; an id begins like no code may."""
     name = once(value)
@@ -107,8 +111,8 @@ def _book(value: Any) -> UUID:
 
 def _thing(value: Any) -> UUID:
     kind = once(value).partition("_")[0]
-    if kind not in (ids.ACCOUNT, ids.BOOK, ids.ENTRY, ids.HOLD):
-        raise ValueError("not the id of an account, a journal entry, a hold or a book")
+    if kind not in (ids.ACCOUNT, ids.BOOK, ids.ENTRY, ids.HOLD, ids.PAYMENT):
+        raise ValueError("not the id of an account, a journal entry, a hold, a payment or a book")
     return ids.parse(kind, once(value))
 
 
@@ -119,10 +123,11 @@ def _typeid(kind: str) -> WithJsonSchema:
 AccountId = Annotated[UUID, BeforeValidator(_account), _typeid("acc")]
 EntryId = Annotated[UUID, BeforeValidator(_entry), _typeid("je")]
 HoldId = Annotated[UUID, BeforeValidator(_hold), _typeid("hold")]
+PaymentId = Annotated[UUID, BeforeValidator(_payment), _typeid("pay")]
 BookId = Annotated[UUID, BeforeValidator(_book), _typeid("book")]
 BookName = Annotated[UUID, BeforeValidator(_book), WithJsonSchema({"type": "string"})]
 """A book's code or id."""
-ThingId = Annotated[UUID, BeforeValidator(_thing), _typeid("(acc|je|hold|book)")]
+ThingId = Annotated[UUID, BeforeValidator(_thing), _typeid("(acc|je|hold|pay|book)")]
 Position = Annotated[int, BeforeValidator(digits), Field(ge=0, le=POSITION_MAX)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_plain)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_plain)]

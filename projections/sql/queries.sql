@@ -588,11 +588,123 @@ LEFT JOIN holds
     AND hold_id <> ALL (%(asked)s::uuid[])
 ORDER BY expires_at LIMIT %(limit)s;
 
+-- payments --
+-- Newest first, with what rails were asked for each. Few are in any status but succeeded, few wait for a rail, and few
+-- are contradicted: those are indexed apart.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), wanted AS NOT MATERIALIZED (
+    SELECT * FROM payments
+    WHERE (%(book)s::uuid IS NULL OR book_id = %(book)s)
+      AND (%(account)s::uuid IS NULL OR account_id = %(account)s)
+      AND (%(status)s::text IS NULL OR status = %(status)s)
+      AND (%(status)s::text IS NULL OR %(status)s = 'succeeded' OR status <> 'succeeded')
+      AND (%(direction)s::text IS NULL OR direction = %(direction)s)
+      AND (%(rail)s::text IS NULL OR rail = %(rail)s)
+      AND (%(contradicted)s::boolean IS NULL
+           OR (contradicted AND %(contradicted)s) OR (NOT contradicted AND NOT %(contradicted)s))
+      AND (%(request_state)s::text IS NULL OR payment_id = ANY (ARRAY(
+          SELECT payment_id FROM payment_requests
+          WHERE state = %(request_state)s AND state IN ('requested', 'unknown', 'accepted')
+      )))
+      AND (%(reference)s::text IS NULL OR reference = %(reference)s)
+      AND (%(rail_reference)s::text IS NULL OR payment_id = ANY (ARRAY(
+          SELECT payment_id FROM payment_requests WHERE reference = %(rail_reference)s
+      )))
+      AND (%(maker)s::text IS NULL OR maker = %(maker)s)
+      AND (%(currency)s::text IS NULL OR currency = %(currency)s)
+      AND (%(amount_min)s::bigint IS NULL OR amount >= %(amount_min)s)
+      AND (%(amount_max)s::bigint IS NULL OR amount <= %(amount_max)s)
+      AND (%(created_from)s::timestamptz IS NULL
+           OR position > (SELECT daybook.position_at(%(created_from)s - interval '1 microsecond')))
+      AND (%(created_to)s::timestamptz IS NULL OR position <= (SELECT daybook.position_at(%(created_to)s)))
+), page AS (
+    (SELECT * FROM wanted
+     WHERE %(before)s::uuid IS NULL
+       AND (%(after)s::uuid IS NULL OR position < (SELECT position FROM payments WHERE payment_id = %(after)s))
+     ORDER BY position DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT * FROM wanted
+     WHERE %(before)s::uuid IS NOT NULL
+       AND position > (SELECT position FROM payments WHERE payment_id = %(before)s)
+     ORDER BY position LIMIT %(limit)s)
+)
+SELECT as_of, head, payment_id, page.book_id, page.account_id, code AS account_code, direction, page.status,
+       amount, page.currency, authorized, captured, refunded, capture, rail, route, method, contradicted, approvals,
+       approved, expires_at, description, reference, descriptor, page.metadata, maker, created_at, changed_at,
+       page.version, changed,
+       ARRAY(
+           SELECT to_jsonb(q) FROM payment_requests AS q WHERE q.payment_id = page.payment_id ORDER BY q.position
+       ) AS requests
+FROM t
+LEFT JOIN page ON true
+LEFT JOIN accounts ON accounts.account_id = page.account_id
+ORDER BY page.position DESC;
+
+-- payment --
+-- One, by its id.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, payment_id, payments.book_id, payments.account_id, code AS account_code, direction, payments.status,
+       amount, payments.currency, authorized, captured, refunded, capture, rail, route, method, contradicted, approvals,
+       approved, expires_at, description, reference, descriptor, payments.metadata, maker, created_at, changed_at,
+       payments.version, changed,
+       ARRAY(
+           SELECT to_jsonb(q) FROM payment_requests AS q WHERE q.payment_id = payments.payment_id ORDER BY q.position
+       ) AS requests
+FROM t
+LEFT JOIN payments ON payment_id = %(payment)s
+LEFT JOIN accounts ON accounts.account_id = payments.account_id;
+
+-- payment_events --
+-- What happened to it up to a position, in its order: from the log alone.
+SELECT head AS as_of, head, position, stream, version, name, recorded_at, metadata, payload, NULL AS scope_opened
+FROM (SELECT daybook.head() AS head) AS log
+LEFT JOIN daybook.events ON stream = %(payment)s AND position <= %(until)s::bigint
+ORDER BY version;
+
+-- holds_of --
+-- Some, by their ids, in the order in which they were placed.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, hold_id, holds.book_id, holds.account_id, source.code AS account_code, destination_id,
+       destination.code AS destination_code, holds.status, amount, captured, remaining, holds.currency, expires_at,
+       actor, recorded_at, description, reference, holds.metadata, holds.version, changed
+FROM t
+LEFT JOIN holds ON hold_id = ANY (%(holds)s::uuid[])
+LEFT JOIN accounts AS source ON source.account_id = holds.account_id
+LEFT JOIN accounts AS destination ON destination.account_id = destination_id
+ORDER BY holds.position;
+
+-- entries_of --
+-- Some, by their ids, in the order in which they were posted: where they are, the log's own index of streams says.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, entry_id, book_id, position, recorded_at, reverses, reversed_by, value_date, actor,
+       description, reference, metadata, captures, recipe, postings, ARRAY(
+           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid)
+           FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
+       ) AS codes
+FROM t
+LEFT JOIN entries
+    ON position = ANY (ARRAY(
+        SELECT position FROM daybook.events WHERE stream = ANY (%(entries)s::uuid[]) AND version = 1
+    ))
+    AND entry_id = ANY (%(entries)s::uuid[])
+ORDER BY position;
+
 -- payments_due --
--- What payments wait for that Daybook itself may be due to do, by `kind`: `attempt`, an attempt is to be started or given
--- up, or the payment expired; `request`, a rail has still to answer; `expire`, its time has come and no rail is asked. By
--- position from after `after` on: whoever gets as many as `limit` goes on from the last one, so that many that only wait
--- cannot keep others from being seen.
+-- What payments wait for that Daybook itself may be due to do, by `kind`: `attempt`, an attempt is to be started or
+-- given up, or the payment expired; `request`, a rail has still to answer; `expire`, its time has come and no rail is
+-- asked. By position from after `after` on: whoever gets as many as `limit` goes on from the last one, so that many that
+-- only wait cannot keep others from being seen.
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name

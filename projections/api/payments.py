@@ -1,0 +1,249 @@
+"""Payments, read: lists for whoever looks after them, and of each its whole story in one call."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from domain import clearing, ids
+from domain.errors import PaymentNotFound
+from domain.payment import ENDED, Status
+from domain.rail import Rail
+from projections import accounts, holds, journal, payments
+from projections.api import csv
+from projections.api import events as log
+from projections.api import holds as hold_api
+from projections.api import journal as journal_api
+from projections.api.accounts import must_exist
+from projections.api.answering import Answer, answer, one
+from projections.api.listing import Listing, found, shown
+from projections.api.parameters import (
+    EVENTUAL,
+    AccountId,
+    Amount,
+    BookName,
+    Currency,
+    Key,
+    Page,
+    PaymentId,
+    Read,
+    Text,
+    Time,
+    asked,
+)
+
+OPEN: Final = ("requested", "unknown", "accepted")
+"""States of a request that its rail has still to answer."""
+
+
+class PaymentList(Page[PaymentId]):
+    """Payments, newest first: of a book, an account, a rail, or all.
+
+    `request_state`: those with a request in that state, which a rail has still to answer. `contradicted`: those of
+    which a rail has said the opposite of what it had said, for somebody to look into. `reference` is the client's own,
+    `rail_reference` a rail's. Created from a time on up to a time, both inclusive.
+    """
+
+    book: BookName | None = None
+    account: AccountId | None = None
+    status: Status | None = None
+    direction: Literal["in", "out"] | None = None
+    rail: Rail | None = None
+    request_state: Literal["requested", "unknown", "accepted"] | None = None
+    contradicted: Literal["true", "false"] | None = None
+    reference: Text | None = None
+    rail_reference: Text | None = None
+    maker: Key | None = None
+    currency: Currency | None = None
+    amount_min: Amount | None = None
+    amount_max: Amount | None = None
+    created_from: Time | None = None
+    created_to: Time | None = None
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        return {
+            **self.model_dump(exclude={*Page.model_fields, "contradicted"}),
+            "contradicted": None if self.contradicted is None else self.contradicted == "true",
+        }
+
+
+class PaymentRead(Read):
+    """One payment, with all that was asked for it, all it did to the ledger, and all that happened to it."""
+
+    payment: PaymentId
+
+
+async def list_payments(request: Request) -> Response:
+    page = asked(request, PaymentList)
+    first = await found(request, page, LISTING, page.filters)
+    if not first.rows:
+        await must_exist(request, book=page.book, account=page.account)
+        if cursor := page.cursor:
+            await _find_payment(request, EVENTUAL, cursor)
+    return shown(request, page, LISTING, page.filters, first)
+
+
+async def read_payment(request: Request) -> Response:
+    """The payment as of one position, its events up to there; its holds and entries as of there or later."""
+    read = asked(request, PaymentRead)
+    answered = await _find_payment(request, read, read.payment)
+    row, at = answered.rows[0], Read(min_position=answered.position)
+    upto = {"payment": read.payment, "until": answered.position}
+    events = await answer(request, "payment_events", at, upto, of=[], key="position")
+    of_holds = {"holds": _holds_of(row)}
+    found_holds = await answer(request, "holds_of", at, of_holds, of=[accounts, holds], key="hold_id")
+    of_entries = {"entries": [UUID(one["entry_id"]) for one in row["requests"] if one["entry_id"] is not None]}
+    found_entries = await answer(request, "entries_of", at, of_entries, of=[accounts, journal], key="entry_id")
+    story = {
+        **resource(row),
+        "holds": [hold_api.resource(hold) for hold in found_holds.rows],
+        "entries": [journal_api.resource(entry) for entry in found_entries.rows],
+        "timeline": [log.resource(event) for event in events.rows],
+    }
+    return one(story, answered.position)
+
+
+def _holds_of(row: Mapping[str, Any]) -> list[UUID]:
+    """Those its requests made, named by what is done and known by their ids before."""
+    made = [one["request_id"] for one in row["requests"] if one["operation"] in clearing.HOLDS]
+    return [clearing.hold_id(row["payment_id"], request_id) for request_id in made]
+
+
+async def _find_payment(request: Request, read: Read, payment_id: UUID) -> Answer:
+    wanted = {"payment": payment_id}
+    answered = await answer(request, "payment", read, wanted, of=[accounts, payments], key="payment_id")
+    if not answered.rows:
+        raise PaymentNotFound(payment_id)
+    return answered
+
+
+def resource(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Amounts in minor units; `position` is of the last event of the payment."""
+    requests = [_request(request) for request in row["requests"]]
+    return {
+        "object": "payment",
+        "id": ids.show(ids.PAYMENT, row["payment_id"]),
+        "book_id": ids.show(ids.BOOK, row["book_id"]),
+        "account_id": ids.show(ids.ACCOUNT, row["account_id"]),
+        "account_code": row["account_code"],
+        "direction": row["direction"],
+        "status": row["status"],
+        "waits_for": _waits_for(row, requests),
+        "amount": row["amount"],
+        "currency": row["currency"],
+        "authorized": row["authorized"],
+        "captured": row["captured"],
+        "refunded": row["refunded"],
+        "capture": row["capture"],
+        "rail": row["rail"],
+        "route": row["route"],
+        "method": row["method"],
+        "requests": requests,
+        "contradicted": row["contradicted"],
+        "approvals_required": row["approvals"],
+        "approvals_given": row["approved"],
+        "expires_at": row["expires_at"],
+        "description": row["description"] or "",
+        "reference": row["reference"] or "",
+        "descriptor": row["descriptor"] or "",
+        "metadata": row["metadata"] or {},
+        "maker": row["maker"],
+        "created_at": row["created_at"],
+        "changed_at": row["changed_at"],
+        "version": row["version"],
+        "position": row["changed"],
+    }
+
+
+def _request(row: Mapping[str, Any]) -> dict[str, Any]:
+    """`reason` is why it was asked, `declined` why it was not done; `code` and `reference` are the rail's own."""
+    texts = ("reason", "reference", "code", "declined", "retry", "settles_on")
+    return {
+        "id": row["request_id"],
+        **{name: row[name] for name in ("operation", "rail", "route", "amount", "state", "upon", "final")},
+        **{name: row[name] or "" for name in texts},
+        "contradicted": row["contradicted"],
+        "hold_id": _shown(ids.HOLD, row["hold_id"]),
+        "entry_id": _shown(ids.ENTRY, row["entry_id"]),
+        "requested_at": _time(row["requested_at"]),
+        "answered_at": _time(row["answered_at"]),
+        "position": row["changed"],
+        "decision": row["decision"],
+    }
+
+
+_WAITS_FOR: Final = {
+    Status.REQUIRES_PAYMENT_METHOD: ("client", "attach_method"),
+    Status.REQUIRES_CONFIRMATION: ("client", "confirm_payment"),
+    Status.REQUIRES_APPROVAL: ("approver", "approve_payment"),
+    Status.REQUIRES_ACTION: ("payer", "action"),
+    Status.PROCESSING: ("daybook", "start_attempt"),
+    Status.REQUIRES_CAPTURE: ("client", "capture_payment"),
+}
+"""Who has the next step, and which, where no rail has still to answer."""
+
+
+def _waits_for(row: Mapping[str, Any], requests: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Who is to do what, and since when that is so; nothing where all is over."""
+    for asked_first in requests:
+        if asked_first["state"] in OPEN:
+            since = asked_first["answered_at"] or asked_first["requested_at"]
+            return {"whom": "rail", "what": asked_first["operation"], "state": asked_first["state"], "since": since}
+    if row["status"] in ENDED:
+        return None
+    whom, what = _WAITS_FOR[Status(row["status"])]
+    return {"whom": whom, "what": what, "state": None, "since": row["changed_at"]}
+
+
+def _shown(kind: str, thing: str | None) -> str | None:
+    return None if thing is None else ids.show(kind, UUID(thing))
+
+
+def _time(at: str | None) -> datetime | None:
+    """Out of a document of Postgres's."""
+    return None if at is None else datetime.fromisoformat(at)
+
+
+LISTING: Final = Listing(
+    "payments",
+    of=[accounts, payments],
+    cursor="payment_id",
+    resource=resource,
+    columns=(
+        "position",
+        "created_at",
+        "changed_at",
+        "id",
+        "book_id",
+        "account_id",
+        "account_code",
+        "direction",
+        "status",
+        "waits_for.whom",
+        "waits_for.what",
+        "waits_for.since",
+        *(f"{name}{form}" for name in ("amount", "authorized", "captured", "refunded") for form in ("", csv.DECIMAL)),
+        "currency",
+        "rail",
+        "route",
+        "method.type",
+        "method.last4",
+        "contradicted",
+        "expires_at",
+        "description",
+        "reference",
+        "metadata",
+        "maker",
+        "version",
+    ),
+)
+
+routes: Final = [
+    Route("/v1/payments", list_payments, methods=["GET"]),
+    Route("/v1/payments/{payment}", read_payment, methods=["GET"]),
+]

@@ -1,0 +1,260 @@
+"""What the read routes answer about payments: lists that can be looked through, and of each its whole story."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from starlette.testclient import TestClient
+
+from adapters.postgres.projecting import catch_up
+from adapters.postgres.store import PostgresEventStore
+from domain import ids
+from domain.errors import PaymentNotFound
+from domain.payment import Payment
+from tests.conftest import Server, database_on
+from tests.contract.test_reads import serving
+from tests.paid import write_payments
+from tests.stored import write_everything
+
+
+class Office(NamedTuple):
+    """Payments at every stage by name, and the routes that read them."""
+
+    client: TestClient
+    known: dict[str, Payment]
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        response = self.client.get(path, params=parameters or None)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def story(self, name: str) -> Any:
+        return self.get(f"/v1/payments/{self.id(name)}")
+
+    def id(self, name: str) -> str:
+        return ids.show(ids.PAYMENT, self.known[name].id)
+
+    def listed(self, **filters: Any) -> set[str]:
+        """The names of all that a filter lets through."""
+        names = {ids.show(ids.PAYMENT, payment.id): name for name, payment in self.known.items()}
+        return {names[payment["id"]] for payment in self.get("/v1/payments", limit=1000, **filters)["data"]}
+
+
+@pytest.fixture(scope="module")
+def office(server: Server, template: str) -> Iterator[Office]:
+    async def write(dsn: str) -> dict[str, Payment]:
+        await write_everything(PostgresEventStore(dsn))
+        return await write_payments(PostgresEventStore(dsn))
+
+    with database_on(server, template=template) as dsn:
+        known = asyncio.run(write(dsn))
+        catch_up(dsn)
+        with serving(dsn) as client:
+            yield Office(client, known)
+
+
+def test_a_payments_whole_story(office: Office) -> None:
+    """
+    One call tells what it is, what was asked and answered, what it did to the ledger, and what happened to it.
+    """
+    story = office.story("refunded")
+
+    known = office.known["refunded"]
+    assert {name: story[name] for name in ("status", "amount", "captured", "refunded", "rail", "account_code")} == {
+        "status": "succeeded",
+        "amount": 600,
+        "captured": 600,
+        "refunded": 150,
+        "rail": "upi",
+        "account_code": "merchant",
+    }
+    assert [(one["operation"], one["amount"], one["state"], one["declined"]) for one in story["requests"]] == [
+        ("collect", 600, "done", ""),
+        ("refund", 100, "failed", "insufficient_funds"),
+        ("refund", 150, "done", ""),
+        ("refund", 50, "requested", ""),
+    ]
+    assert [one["id"] for one in story["requests"]] == list(known.requests)
+    assert story["requests"][0]["decision"] == {"chosen": "north", "reasons": ["cheapest"]}
+    assert story["requests"][0]["settles_on"] == "2026-02-02"
+    assert [(hold["amount"], hold["status"]) for hold in story["holds"]] == [
+        (100, "voided"),
+        (150, "captured"),
+        (50, "held"),
+    ]
+    assert [(e["id"], e["postings"][0]["amount"]) for e in story["entries"]] == [
+        (story["requests"][0]["entry_id"], 600),
+        (story["requests"][2]["entry_id"], 150),
+    ]
+    assert [(event["name"], event["version"], event["actor"]) for event in story["timeline"]] == [
+        (name, version, "tester")
+        for version, name in enumerate(
+            [
+                "payment.intent_created.v1",
+                "payment.method_attached.v1",
+                "payment.confirmed.v1",
+                "payment.attempt_started.v1",
+                "payment.operation_done.v1",
+                "payment.operation_requested.v1",
+                "payment.operation_requested.v1",
+                "payment.operation_failed.v1",
+                "payment.operation_done.v1",
+                "payment.operation_requested.v1",
+            ],
+            1,
+        )
+    ]
+    assert story["timeline"][-1]["position"] == story["position"]
+    assert story["timeline"][0]["payload"]["account_id"] == story["account_id"]
+    assert all(event["stream"] == story["id"] for event in story["timeline"])
+
+
+def test_holds_and_entries_of_a_card(office: Office) -> None:
+    """
+    An authorization is a hold, and each capture an entry of it.
+    """
+    story = office.story("captured twice")
+
+    [hold] = story["holds"]
+    assert (hold["status"], hold["captured"]) == ("captured", 1_000)
+    assert [entry["captures"] for entry in story["entries"]] == [hold["id"], hold["id"]]
+    assert [one["hold_id"] for one in story["requests"]] == [hold["id"]] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "whom", "what", "state"),
+    [
+        ("created", "client", "attach_method", None),
+        ("with a method", "client", "confirm_payment", None),
+        ("to be approved", "approver", "approve_payment", None),
+        ("approved", "daybook", "start_attempt", None),
+        ("requested", "rail", "collect", "requested"),
+        ("unknown", "rail", "collect", "unknown"),
+        ("accepted", "rail", "collect", "accepted"),
+        ("authorized", "client", "capture_payment", None),
+        ("refunded", "rail", "refund", "requested"),
+        ("given up", "client", "attach_method", None),
+        ("being paid out", "rail", "payout", "requested"),
+    ],
+)
+def test_what_it_waits_for(office: Office, name: str, whom: str, what: str, state: str | None) -> None:
+    """
+    No payment stands still without saying who has the next step, and since when.
+    """
+    waits_for = office.story(name)["waits_for"]
+
+    assert waits_for.pop("since") is not None
+    assert waits_for == {"whom": whom, "what": what, "state": state}
+
+
+def test_what_is_over_waits_for_nothing(office: Office) -> None:
+    """
+    A payment that has ended, and of which no rail was asked more, says so.
+    """
+    for name in ("captured twice", "ended in part", "canceled", "expired", "expired once voided", "paid out"):
+        assert office.story(name)["waits_for"] is None, name
+
+
+@pytest.mark.parametrize("name", ["requested", "paid out"])
+def test_account_numbers_are_not_shown(office: Office, name: str) -> None:
+    """
+    Neither in a payment, nor in what happened to it, nor in the log as it is read.
+    """
+    method = office.story(name)["method"]
+    path = f"/v1/payments/{office.id(name)}"
+    texts = [office.client.get(path).text, office.client.get("/v1/payments").text, office.client.get("/v1/events").text]
+    texts.append(office.client.get("/v1/events", params={"kind": "payment", "limit": 1000}).text)
+
+    assert method["last4"] in ("6789", "3000")
+    assert not any("123456789" in text or "DE8937" in text for text in texts)
+    assert any('"last4":"6789"' in text for text in texts)
+
+
+def test_filters(office: Office) -> None:
+    """
+    Lists are of what is asked for, and of nothing else.
+    """
+    everything = set(office.known)
+
+    def having(test: Any) -> set[str]:
+        return {name for name, payment in office.known.items() if test(payment)}
+
+    assert office.listed() == everything
+    assert office.listed(book="main") == everything
+    assert office.listed(book="other") == set()
+    merchant = ids.show(ids.ACCOUNT, office.known["created"].intent.account_id)
+    assert office.listed(account=merchant) == everything
+    statuses = {payment.status for payment in office.known.values()}
+    assert len(statuses) == 9
+    for status in statuses:
+        assert office.listed(status=status.value) == having(lambda one, status=status: one.status is status)
+    assert office.listed(direction="out") == {"paid out", "bounced", "being paid out"}
+    assert office.listed(rail="ach") == {"requested", "unknown", "accepted", "contradicted"}
+    assert office.listed(rail="wire") == office.listed(direction="out")
+    assert office.listed(request_state="unknown") == {"unknown"}
+    assert office.listed(request_state="accepted") == {"accepted"}
+    assert office.listed(request_state="requested") == {"requested", "refunded", "being paid out"}
+    assert office.listed(contradicted="true") == {"contradicted"}
+    assert office.listed(contradicted="false") == everything - {"contradicted"}
+    assert office.listed(reference="order-1") == {"created"}
+    done = office.story("succeeded")["requests"][0]
+    assert office.listed(rail_reference=done["reference"]) == {"succeeded"}
+    assert office.listed(maker="tester") == everything and office.listed(maker="bob") == set()
+    assert office.listed(currency="EUR") == everything and office.listed(currency="USD") == set()
+    assert office.listed(amount_min=800, amount_max=900) == having(lambda one: 800 <= one.intent.amount <= 900)
+    last = office.story("expired once voided")["created_at"]
+    assert office.listed(created_from=last) == {"expired once voided"}
+    assert office.listed(created_to=last) == everything
+    assert office.listed(status="processing", rail="card") == {"approved"}
+
+
+def test_pages_and_csv(office: Office) -> None:
+    """
+    Newest first, page by page in both directions; as CSV a line each, amounts twice.
+    """
+    forwards: list[Any] = []
+    page = office.get("/v1/payments", limit=7)
+    while True:
+        forwards += page["data"]
+        if not page["has_more"]:
+            break
+        page = office.get("/v1/payments", limit=7, starting_after=forwards[-1]["id"])
+    before = office.get("/v1/payments", limit=7, ending_before=forwards[-1]["id"])["data"]
+    lines = office.client.get("/v1/payments", params={"format": "csv"}).text.splitlines()
+
+    assert len(forwards) == len(office.known)
+    assert [one["created_at"] for one in forwards] == sorted((one["created_at"] for one in forwards), reverse=True)
+    assert before == forwards[-8:-1]
+    assert len(lines) == len(office.known) + 1
+    columns = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
+    assert (columns["id"], columns["amount"], columns["amount_decimal"]) == (forwards[0]["id"], "1000", "10.00")
+    assert columns["method.last4"] == "4242"
+
+
+def test_what_is_not_there(office: Office) -> None:
+    """
+    A payment that nobody created is not found; nor is one that a list was to begin after.
+    """
+    nobody = ids.show(ids.PAYMENT, office.known["created"].intent.account_id)
+
+    for path in (f"/v1/payments/{nobody}", f"/v1/payments?starting_after={nobody}"):
+        with pytest.raises(PaymentNotFound):
+            office.client.get(path)
+
+
+def test_the_audit_trail_and_the_log_know_payments(office: Office) -> None:
+    """
+    What happened to one payment is found in the audit trail by its id, and in the log by its kind.
+    """
+    name = office.id("refunded")
+    records = office.get("/v1/audit-trail", stream=name)["data"]
+    of_kind = office.get("/v1/audit-trail", kind="payment", limit=1000)["data"]
+    events = office.get("/v1/events", kind="payment", limit=1000)["data"]
+
+    assert len(records) == 10
+    assert {(record["subject"], record["book_id"]) for record in records} == {
+        (name, ids.show(ids.BOOK, office.known["refunded"].intent.book_id))
+    }
+    assert len(of_kind) == len(events) and {event["name"].partition(".")[0] for event in events} == {"payment"}
+    assert {event["stream"] for event in events} == {office.id(one) for one in office.known}
