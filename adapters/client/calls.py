@@ -36,6 +36,9 @@ from adapters.client.resources import (
     LogEvent,
     OpenedBook,
     Page,
+    Payment,
+    PaymentStatus,
+    PaymentStory,
     PostedEntry,
     Posting,
     ReadinessState,
@@ -199,6 +202,29 @@ class HoldFilter(Paging, total=False):
     book: str
     account: str
     status: HoldStatus
+
+
+class PaymentFilter(Paging, total=False):
+    """Which payments. `request_state`: with a request in that state, which a rail has still to answer.
+
+    `reference` is the client's own, `rail_reference` a rail's; `created_from` and `created_to` are inclusive.
+    """
+
+    book: str
+    account: str
+    status: PaymentStatus
+    direction: Literal["in", "out"]
+    rail: Literal["card", "ach", "wire", "upi"]
+    request_state: Literal["requested", "unknown", "accepted"]
+    contradicted: bool
+    reference: str
+    rail_reference: str
+    maker: str
+    currency: str
+    amount_min: int
+    amount_max: int
+    created_from: datetime
+    created_to: datetime
 
 
 class AuditFilter(Paging, Recorded, total=False):
@@ -718,6 +744,16 @@ def read_hold(hold: str, **reading: Unpack[Reading]) -> Call[Hold]:
 def list_holds(**filters: Unpack[HoldFilter]) -> Listing[Hold]:
     """Holds, newest first."""
     return _list("/v1/holds", Page[Hold], lambda hold: hold.id, filters)
+
+
+def read_payment(payment: str, **reading: Unpack[Reading]) -> Call[PaymentStory]:
+    """The payment of that id, with its requests, holds, journal entries and all that happened to it."""
+    return _read(f"/v1/payments/{_step(payment)}", PaymentStory, reading)
+
+
+def list_payments(**filters: Unpack[PaymentFilter]) -> Listing[Payment]:
+    """Payments, newest first."""
+    return _list("/v1/payments", Page[Payment], lambda payment: payment.id, filters)
 
 
 def list_records(**filters: Unpack[AuditFilter]) -> Listing[AuditRecord]:

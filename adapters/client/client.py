@@ -164,6 +164,8 @@ class _Client:
     list_entries = Lister(calls.list_entries)
     read_hold = Method(calls.read_hold)
     list_holds = Lister(calls.list_holds)
+    read_payment = Method(calls.read_payment)
+    list_payments = Lister(calls.list_payments)
     list_records = Lister(calls.list_records)
     read_roll_up = Method(calls.read_roll_up)
     read_trial_balance = Method(calls.read_trial_balance)

@@ -300,12 +300,7 @@ class UpiMethod(Struct, frozen=True, kw_only=True, tag="upi", tag_field="type"):
     flow: Literal["collect", "intent", "qr"]
 
 
-class PaymentRequest(Struct, frozen=True, kw_only=True):
-    """One operation that a rail was, or is about to be, asked, by the id the rail knows it by.
-
-    `reference` is the rail's own, once it has given one; `upon` the id of the request that it is upon.
-    """
-
+class _PaymentRequest(Struct, frozen=True, kw_only=True):
     id: str
     operation: Literal["authorize", "increment", "capture", "void", "collect", "refund", "payout"]
     rail: Literal["card", "ach", "wire", "upi"]
@@ -317,12 +312,45 @@ class PaymentRequest(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class ChangedPayment(Resource, frozen=True, kw_only=True):
-    """A payment for `account_id`, or, a payout, from it, as a command left it.
+class PaymentRequestMade(_PaymentRequest, frozen=True, kw_only=True):
+    """One operation that a rail was, or is about to be, asked, by the id the rail knows it by.
 
-    `authorized` is what a rail promised, `captured` what was claimed of it or collected, `refunded` what went back.
+    `reference` is the rail's own, once it has given one; `upon` the id of the request that it is upon.
     """
 
+
+class PaymentRequest(_PaymentRequest, frozen=True, kw_only=True):
+    """One operation that a rail was, or is about to be, asked, and what became of it.
+
+    `reason` is why it was asked, `declined` why it was not done and `code` the rail's own word for either; `retry` what
+    may be done after a no. `contradicted`: the rail has said the opposite since. `decision`: of an attempt, how its
+    route was chosen. `settles_on`: the day the money moves, where the rail says it.
+    """
+
+    final: bool
+    code: str
+    declined: str
+    retry: Literal["", "never", "later", "elsewhere"]
+    settles_on: str
+    contradicted: bool
+    hold_id: HoldId | None
+    entry_id: EntryId | None
+    requested_at: datetime
+    answered_at: datetime | None
+    position: Position
+    decision: dict[str, Any] | None
+
+
+class WaitsFor(Struct, frozen=True, kw_only=True):
+    """Who has the next step, which one (a rail: its operation, in which `state`), and since when."""
+
+    whom: Literal["client", "approver", "payer", "rail", "daybook"]
+    what: str
+    state: Literal["requested", "unknown", "accepted"] | None
+    since: datetime
+
+
+class _Payment(Resource, frozen=True, kw_only=True):
     object: Literal["payment"]
     id: PaymentId
     book_id: BookId
@@ -336,7 +364,6 @@ class ChangedPayment(Resource, frozen=True, kw_only=True):
     refunded: Minor
     capture: Literal["automatic", "manual"]
     method: CardMethod | BankAccountMethod | IbanMethod | UpiMethod | None
-    requests: list[PaymentRequest]
     approvals_required: int
     approvals_given: int
     expires_at: datetime | None
@@ -346,6 +373,34 @@ class ChangedPayment(Resource, frozen=True, kw_only=True):
     metadata: dict[str, str]
     version: int
     position: Position
+
+
+class ChangedPayment(_Payment, frozen=True, kw_only=True):
+    """A payment for `account_id`, or, a payout, from it, as a command left it.
+
+    `authorized` is what a rail promised, `captured` what was claimed of it or collected, `refunded` what went back.
+    """
+
+    requests: list[PaymentRequestMade]
+
+
+class Payment(_Payment, frozen=True, kw_only=True):
+    """A payment for `account_id`, or, a payout, from it; `position` is that of the last change.
+
+    `authorized` is what a rail promised, `captured` what was claimed of it or collected, `refunded` what went back.
+    `waits_for` is null of one that is over. `contradicted`: of one of its requests a rail has said the opposite of what
+    it had said.
+    """
+
+    account_code: str
+    requests: list[PaymentRequest]
+    waits_for: WaitsFor | None
+    rail: Literal["card", "ach", "wire", "upi"] | None
+    route: str | None
+    contradicted: bool
+    maker: str
+    created_at: datetime
+    changed_at: datetime
 
 
 class KeptRefusal(Struct, frozen=True, kw_only=True):
@@ -520,6 +575,17 @@ class LogEvent(Resource, frozen=True, kw_only=True):
     causation_id: str | None
     idempotency_key: str | None
     payload: dict[str, Any]
+
+
+class PaymentStory(Payment, frozen=True, kw_only=True):
+    """A payment with the holds and journal entries it made, and all that happened to it, in order.
+
+    The holds and entries are as of the answer's position or later.
+    """
+
+    holds: list[Hold]
+    entries: list[Entry]
+    timeline: list[LogEvent]
 
 
 class BatchAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -37,6 +37,7 @@ from projections.api.books import BookList, BookRead
 from projections.api.events import EventList
 from projections.api.holds import HoldList, HoldRead
 from projections.api.journal import EntryList, EntryRead
+from projections.api.payments import PaymentList, PaymentRead
 from projections.api.reports import BalanceSheetRead, IncomeStatementRead, RollUpRead, TrialBalanceRead
 
 Refusals = frozenset[type[Refusal]]
@@ -682,6 +683,27 @@ OPERATIONS: Final[list[Operation]] = [
         resources.Hold,
         errors.HoldNotFound,
         order=Example(path=_ORDER),
+    ),
+    _read(
+        "list_payments",
+        "/v1/payments",
+        PaymentList,
+        "Payments",
+        resources.Page[resources.Payment],
+        errors.BookNotFound,
+        errors.AccountNotFound,
+        errors.PaymentNotFound,
+        shop=_SHOP,
+        waiting=Example(query={"request_state": "unknown"}),
+    ),
+    _read(
+        "read_payment",
+        "/v1/payments/{payment}",
+        PaymentRead,
+        "Payments",
+        resources.PaymentStory,
+        errors.PaymentNotFound,
+        basket=Example(path=_BASKET),
     ),
     _read(
         "list_records",
