@@ -501,7 +501,7 @@ def test_kill_9(merchant: Merchant) -> None:
 
 def test_another_day(merchant: Merchant) -> None:
     """
-    What is done after the clock was moved stands in that day's file and in no other.
+    What is done after the clock was moved stands in that day's file and in no other, also after a crash.
     """
     merchant.collected()
     before = merchant.settlement()
@@ -514,3 +514,6 @@ def test_another_day(merchant: Merchant) -> None:
     assert [row["amount"] for row in after] == ["0.07", "0.07"]
     gap = datetime.fromisoformat(after[0]["settled_at"]) - datetime.fromisoformat(before[0]["settled_at"])
     assert timedelta(days=3) <= gap < timedelta(days=3, minutes=5)
+    merchant.simulation.kill()
+    merchant.simulation.start()
+    assert merchant.settlement() == after
