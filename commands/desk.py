@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from itertools import chain, repeat
+from itertools import chain, repeat, takewhile
 from uuid import UUID
 
 from msgspec import Struct, field
@@ -572,9 +572,14 @@ def _now_held(draft: Draft, first: Recorded) -> Hold | None:
 
 
 def _until(raws: Sequence[RawEvent], first: Recorded) -> list[Recorded]:
-    """Up to what the command left there, which may be more than its first event: it all bears the same metadata."""
+    """Up to what the command left there, which may be more than its first event: the same metadata, no other command's.
+
+    Another command under the same key may bear the same metadata, but its first event names it.
+    """
     events = [recorded(raw) for raw in raws]
-    return [event for event in events if event.version <= first.version or event.metadata == first.metadata]
+    later = events[first.version :]
+    more = takewhile(lambda event: event.command_id is None and event.metadata == first.metadata, later)
+    return [*events[: first.version], *more]
 
 
 def _is_known(draft: Draft, noun: str, stream: UUID) -> bool:

@@ -567,3 +567,19 @@ def test_all_in_one_batch() -> None:
     assert [said(each) for each in answers] == ["done", "done", "payment_answer_known"]
     assert told.reports == []
     assert told.shown("shop") == "-100"
+
+
+def test_one_key_for_two_commands() -> None:
+    """
+    A key is one command's: another under the same key, from the same request, is no part of the first one's answer.
+    """
+    told = Story(confirm=False)
+    confirm, cancel = ConfirmPayment(payment_id=told.id), CancelPayment(payment_id=told.id)
+    first = told.desk._answer_all([asked(confirm, "k")])[0]
+    assert told.tell("start again") == "done"
+    assert said(told.desk._answer_all([asked(cancel, "k")])[0]) == "done"
+
+    again = told.desk._answer_all([asked(confirm, "k")])[0]
+
+    assert isinstance(first, Outcome) and isinstance(again, Outcome)
+    assert again.payment == first.payment
