@@ -8,52 +8,41 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 
 import uvicorn
 
 from adapters.observe import logs
-from adapters.postgres import store
+from adapters.postgres.store import PostgresWriting
 from adapters.rails.wiring import simulated
-from adapters.web import app
+from adapters.web.app import create_app
 from adapters.web.serve import config
 from domain.ledger import Batch
-from domain.ports import Writing
 
 
-class Mortal(store.PostgresEventStore):
-    """The store, until the log gets there."""
+class Mortal(PostgresWriting):
+    """What takes over from the store's own."""
 
     position = 0
     after = False
 
-    @contextmanager
-    def writing(self, command_ids: Collection[int] = ()) -> Iterator[Writing]:
-        with super().writing(command_ids) as writing:
-            append = writing.append
-
-            def appending(batch: Batch) -> None:
-                ends = batch.seal.last >= self.position
-                if ends and not self.after:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                append(batch)
-                if ends:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            writing.append = appending
-            yield writing
+    def append(self, batch: Batch) -> None:
+        ends = batch.seal.last >= self.position
+        if ends and not self.after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().append(batch)
+        if ends:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:
     port, simulator, cards, position, when = sys.argv[1:]
     logs.configure()
     Mortal.position, Mortal.after = int(position), when == "after"
-    app.PostgresEventStore = Mortal
+    sys.modules["adapters.postgres.store"].__dict__["PostgresWriting"] = Mortal
     listener = socket.create_server(("127.0.0.1", int(port)))
-    wiring = simulated(simulator, cards=int(cards))
+    app = create_app(os.environ["DATABASE_URL"], wiring=simulated(simulator, cards=int(cards)))
     print(listener.getsockname()[1], flush=True)
-    uvicorn.Server(config(app.create_app(os.environ["DATABASE_URL"], wiring=wiring))).run(sockets=[listener])
+    uvicorn.Server(config(app)).run(sockets=[listener])
 
 
 if __name__ == "__main__":
