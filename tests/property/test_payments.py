@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
@@ -886,6 +887,7 @@ class Payments(RuleBasedStateMachine):
 
 
 TestPayments = Payments.TestCase
+TestPayments.settings = settings(max_examples=settings().max_examples // 3)
 
 
 @pytest.mark.parametrize("seed", range(WALKS))
