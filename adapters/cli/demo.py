@@ -10,11 +10,13 @@ from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adapters.cli import showing
+from adapters.cli import demo_payments, showing
 from adapters.cli.database import database
+from adapters.cli.demo_payments import Simulator, simulator
 from adapters.cli.failing import Failed
 from adapters.cli.serving import Host, Port, listening, run, server, url
-from adapters.cli.settings import DatabaseUrl, Home
+from adapters.cli.settings import DatabaseUrl, Home, settings
+from adapters.embedded_postgres import default_home
 from adapters.imports import rows
 from adapters.postgres.log import PostgresLog
 from domain import ids
@@ -36,16 +38,21 @@ LOOK_BACK = "supplier-1"
 
 
 def demo(database_url: DatabaseUrl = None, home: Home = None, host: Host = None, port: Port = None) -> None:
-    """Start a server, book a small shop's January over HTTP, look at it, and keep serving until Ctrl-C.
+    """Start a server, book a small shop's January over HTTP, pay by every rail, and keep serving until Ctrl-C.
 
     Every request has a fixed Idempotency-Key, so doing this again books nothing twice.
     """
     from adapters.observe import logs
+    from adapters.rails.wiring import simulated
 
     logs.configure(level=logging.WARNING)
-    with listening(host, port) as listener, database(database_url, home, migrated=True) as dsn:
-        serving = server(dsn)
-        tour = _Tour(serving, url(listener), dsn)
+    with (
+        listening(host, port) as listener,
+        database(database_url, home, migrated=True) as dsn,
+        simulator((home or settings().home or default_home()) / "simulator.jsonl") as rails,
+    ):
+        serving = server(dsn, wiring=simulated(rails.url, cards=rails.cards))
+        tour = _Tour(serving, url(listener), dsn, rails)
         tour.start()
         run(serving, listener)
         tour.join()
@@ -56,12 +63,13 @@ def demo(database_url: DatabaseUrl = None, home: Home = None, host: Host = None,
 class _Tour(threading.Thread):
     """What a client does, once the server is up. If it fails, it stops the server."""
 
-    def __init__(self, serving: "uvicorn.Server", base: str, dsn: str) -> None:
+    def __init__(self, serving: "uvicorn.Server", base: str, dsn: str, rails: Simulator) -> None:
         super().__init__(name="demo", daemon=True)
         self.failed: BaseException | None = None
         self._server = serving
         self._base = base
         self._dsn = dsn
+        self._rails = rails
         self._again = 0
         self._asked = 0
 
@@ -107,6 +115,7 @@ class _Tour(threading.Thread):
         self._show_balances(client, before)
         if refused is not None:
             out.print(f"\nRefused, as it must be: {_words(*refused)}\n", markup=False)
+        demo_payments.Tour(client, self._rails).go()
         self._show_what_next(client, before)
 
     def _ask(self, client: "Client", call: "Call[T]") -> "T | Refused":
@@ -149,12 +158,21 @@ class _Tour(threading.Thread):
             '{"account": "expenses:fees", "side": "debit", "amount": 450, "currency": "EUR"},'
             ' {"account": "assets:bank", "side": "credit", "amount": 450, "currency": "EUR"}]}'
         )
-        text = f"""To try next, from another terminal:
+        payment = (
+            '{"book": "main", "account": "liabilities:shop:EUR", "amount": 1999, "currency": "EUR", "confirm": true,'
+            ' "method": {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}}'
+        )
+        text = f"""
+To try next, from another terminal:
 
   curl -s '{self._base}/v1/balances?book={BOOK}'
   curl -s {self._base}/v1/accounts/{bank}/balance
   curl -s {self._base}/v1/journal-entries -H 'Content-Type: application/json' \\
     -H 'Daybook-Actor: me' -H 'Idempotency-Key: coffee-1' -d '{entry}'
+  curl -s {self._base}/v1/payments -H 'Content-Type: application/json' -H 'Prefer: wait=10' \\
+    -H 'Daybook-Actor: me' -H 'Idempotency-Key: payment-1' -d '{payment}'
+  curl -s '{self._base}/v1/payments?limit=3'
+  curl -s {self._rails.url}/books/totals
   {daybook} entry --reference {LOOK_BACK}
   {daybook} replay --position {before}
   {daybook} verify
