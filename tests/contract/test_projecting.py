@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -28,18 +28,47 @@ from adapters.postgres.projecting import (
 )
 from domain import ids
 from domain.account import Type
-from domain.events import BookOpened
+from domain.events import (
+    BookOpened,
+    PaymentAnswerContradicted,
+    PaymentApproved,
+    PaymentAttemptStarted,
+    PaymentConfirmed,
+    PaymentEvent,
+    PaymentIntentCreated,
+    PaymentMethodAttached,
+    PaymentOperationAccepted,
+    PaymentOperationDone,
+    PaymentOperationFailed,
+    PaymentOperationRequested,
+    PaymentOutcomeUnknown,
+)
+from domain.rail import Card
 from projections import accounts, journal
 from projections.catalogue import ALL
 from projections.projection import tracked_as
 from tests.reading import Scribe
 
-TABLES = ("books", "accounts", "limits", "balances", "days", "entries", "holds", "audit_trail")
+TABLES = (
+    "books",
+    "accounts",
+    "limits",
+    "balances",
+    "days",
+    "entries",
+    "holds",
+    "payments",
+    "payment_requests",
+    "audit_trail",
+)
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 def write_some_history(dsn: str, *, seed: int = 1, commits: int = 40) -> int:
-    """Books, accounts, entries, reversals, freezes, limits, holds and refusals in commits of all sizes; the head."""
+    """Books, accounts, entries, reversals, freezes, limits, holds, payments and refusals in commits of all sizes.
+
+    Returns the head.
+    """
     chance = random.Random(seed)
     with Scribe(dsn) as scribe:
         books = [scribe.book("north"), scribe.book("south")]
@@ -62,6 +91,8 @@ def write_some_history(dsn: str, *, seed: int = 1, commits: int = 40) -> int:
                         scribe.limit(debit, chance.randrange(10**6), effective_at=NOON)
                     if chance.random() < 0.3:
                         live_some_of_a_hold(scribe, chance, debit, credit)
+                    if chance.random() < 0.3:
+                        live_some_of_a_payment(scribe, chance, book, debit)
                     if chance.random() < 0.1:
                         scribe.refuse("post_entry", book, "entry_unbalanced")
         with scribe.one_commit():
@@ -86,6 +117,45 @@ def live_some_of_a_hold(scribe: Scribe, chance: random.Random, account: UUID, de
         scribe.void(hold)
     elif end == "expired":
         scribe.expire(hold)
+
+
+def live_some_of_a_payment(scribe: Scribe, chance: random.Random, book: UUID, account: UUID) -> None:
+    """However far it comes, all of it in one commit, and without what it would do to the ledger."""
+    payment, requests = uuid4(), [uuid4().hex[:22] for _ in range(4)]
+    events: list[PaymentEvent] = [
+        PaymentIntentCreated(book_id=book, account_id=account, direction="in", amount=100, currency="EUR", approvals=1),
+        PaymentMethodAttached(method=Card(token="tok_visa", brand="visa", last4="4242", expires="2030-12")),
+        PaymentConfirmed(),
+        PaymentApproved(approver="bob"),
+        _started(requests[0]),
+        PaymentOutcomeUnknown(request_id=requests[0], why="silence"),
+        _failed(requests[0], "elsewhere"),
+        _started(requests[1]),
+        _done(requests[1], "authorize", 100),
+        PaymentOperationRequested(request_id=requests[2], operation="capture", upon=requests[1], amount=60, final=True),
+        _done(requests[2], "capture", 60),
+        PaymentOperationRequested(request_id=requests[3], operation="refund", upon=requests[2], amount=60),
+        PaymentOperationAccepted(request_id=requests[3], reference="r-1", code="09"),
+        PaymentAnswerContradicted(request_id=requests[1], known="done", said={"answer": "declined"}),
+    ]
+    for event in events[: chance.randrange(1, len(events) + 1)]:
+        scribe.event(payment, event)
+
+
+def _started(request_id: str) -> PaymentEvent:
+    named = {"request_id": request_id, "operation": "authorize", "rail": "card", "route": "north"}
+    return PaymentAttemptStarted(**named, amount=100, decision={"draw": 0.25})
+
+
+def _failed(request_id: str, retry: str) -> PaymentEvent:
+    said = {"code": "51", "reason": "insufficient_funds", "message": "No"}
+    return PaymentOperationFailed(request_id=request_id, operation="authorize", **said, retry=retry)
+
+
+def _done(request_id: str, operation: str, amount: int) -> PaymentEvent:
+    return PaymentOperationDone(
+        request_id=request_id, operation=operation, amount=amount, reference=f"of {request_id}", code="00"
+    )
 
 
 def tables(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -209,7 +279,7 @@ def test_runners_follow_the_log_as_it_grows(database: str) -> None:
         status = projections.status()
 
     assert sorted(took)[5] < projecting.POLL_S / 2
-    assert [s.name for s in status] == ["accounts", "journal", "holds", "audit_trail"]
+    assert [s.name for s in status] == ["accounts", "journal", "holds", "payments", "audit_trail"]
     assert all(s.running and s.error is None and s.lag_events == 0 and s.lag_s == 0 for s in status)
     assert not any(s.running for s in projections.status())
 
@@ -380,7 +450,7 @@ def test_one_projection_fails_alone_and_recovers(database: str, monkeypatch: pyt
     with following(database, events) as projections:
         wait_until(lambda: projections.status()[1].failed_at == head)
         failed = projections.status()[1]
-        wait_until(lambda: [s.position for s in projections.status()] == [head, head - 1, head, head])
+        wait_until(lambda: [s.position for s in projections.status()] == [head, head - 1, *3 * [head]])
         query(database, f"DELETE FROM daybook_read.entries WHERE entry_id = '{entry}' RETURNING 1")
         wait_until(lambda: at(projections, head))
 
