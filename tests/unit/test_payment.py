@@ -38,6 +38,7 @@ from tests.support import (
     Reports,
     asked,
     books_of,
+    cells,
     close,
     desk,
     freeze,
@@ -169,6 +170,45 @@ def must_hold(before: Payment, after: Payment) -> None:
         assert not after.captured
     if after.status in ENDED:
         assert {one.operation for one in after.open} <= {Operation.REFUND}
+
+
+def test_the_table() -> None:
+    """
+    The table once more, as it is meant: what may happen in each status, and what comes of it wherever it happens.
+    """
+    meant = """
+        requires_payment_method | METHOD CANCELED EXPIRED
+        requires_confirmation   | METHOD CONFIRMED APPROVAL_WANTED CANCELED EXPIRED
+        requires_approval       | APPROVED CANCELED EXPIRED
+        processing              | REJECTED ATTEMPT ACTION ATTEMPT_FAILED FAILED AUTHORIZED DONE CANCELED EXPIRED
+        requires_action         | ATTEMPT_FAILED FAILED AUTHORIZED DONE
+        requires_capture        | CAPTURED_PART CAPTURED_WHOLE CAPTURE_ENDED VOIDED EXPIRED
+    """
+    always = {
+        Trigger.METHOD: Status.REQUIRES_CONFIRMATION,
+        Trigger.CONFIRMED: Status.PROCESSING,
+        Trigger.APPROVAL_WANTED: Status.REQUIRES_APPROVAL,
+        Trigger.APPROVED: Status.PROCESSING,
+        Trigger.REJECTED: Status.REQUIRES_PAYMENT_METHOD,
+        Trigger.ATTEMPT: Status.PROCESSING,
+        Trigger.ACTION: Status.REQUIRES_ACTION,
+        Trigger.ATTEMPT_FAILED: Status.PROCESSING,
+        Trigger.FAILED: Status.REQUIRES_PAYMENT_METHOD,
+        Trigger.AUTHORIZED: Status.REQUIRES_CAPTURE,
+        Trigger.CAPTURED_PART: Status.REQUIRES_CAPTURE,
+        Trigger.CAPTURED_WHOLE: Status.SUCCEEDED,
+        Trigger.CAPTURE_ENDED: Status.PARTIALLY_CAPTURED,
+        Trigger.DONE: Status.SUCCEEDED,
+        Trigger.VOIDED: Status.CANCELED,
+        Trigger.CANCELED: Status.CANCELED,
+        Trigger.EXPIRED: Status.EXPIRED,
+    }
+
+    assert dict(TRANSITIONS) == {
+        (Status(status), Trigger[name]): always[Trigger[name]]
+        for status, names in cells(meant)
+        for name in names.split()
+    }
 
 
 def test_money_moves_only_as_rails_can() -> None:
