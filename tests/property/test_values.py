@@ -8,6 +8,7 @@ from uuid import UUID
 import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, given
+from msgspec.structs import fields as struct_fields
 
 from domain import ids
 from domain.audit import GENESIS, seal_hash
@@ -30,6 +31,7 @@ from domain.events import (
     HoldIncreased,
     HoldPlaced,
     HoldVoided,
+    PaymentEvent,
     RawEvent,
     decode,
     encode,
@@ -37,6 +39,7 @@ from domain.events import (
 from domain.journal import Entry, post, reverse
 from domain.money import MINOR_DIGITS, TOTAL_MAX, to_decimal, to_minor
 from domain.posting import Posting, Side, Totals
+from domain.rail import BankAccount, Card, Iban, Method, UpiAddress
 from tests.support import BOOK, NOW, account
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -80,6 +83,29 @@ def pairs(draw: st.DrawFn) -> tuple[Posting, Posting]:
     return Posting(draw(uuids), sides[0], amount, currency), Posting(draw(uuids), sides[1], amount, currency)
 
 
+METHODS: dict[type[Any], st.SearchStrategy[Any]] = {
+    cls: st.fixed_dictionaries({one.name: st.booleans() if one.type is bool else texts for one in struct_fields(cls)})
+    for cls in (Card, BankAccount, Iban, UpiAddress)
+}
+OF_PAYMENT: dict[Any, st.SearchStrategy[Any]] = {
+    str: texts,
+    int: amounts,
+    bool: st.booleans(),
+    UUID: uuids,
+    UUID | None: st.none() | uuids,
+    datetime | None: st.none() | instants,
+    dict[str, str]: maps,
+    dict[str, Any]: objects,
+    list[dict[str, Any]]: st.lists(objects, max_size=3),
+    Method: st.one_of([st.builds(lambda said, cls=cls: cls(**said), said) for cls, said in METHODS.items()]),
+}
+
+
+def of_payment(cls: type[Event]) -> st.SearchStrategy[Event]:
+    """A payment's event, each field by its type."""
+    return st.builds(cls, **{one.name: OF_PAYMENT[one.type] for one in struct_fields(cls)})
+
+
 # Every event; msgspec's own defaults cannot be drawn, so what has a mapping is said field by field.
 DRAWN: dict[type[Event], st.SearchStrategy[Event]] = {
     EntryPosted: entries(),
@@ -97,6 +123,7 @@ DRAWN: dict[type[Event], st.SearchStrategy[Event]] = {
     HoldVoided: st.builds(HoldVoided, released=pairs()),
     HoldExpired: st.builds(HoldExpired, released=pairs()),
     CommandRefused: st.builds(CommandRefused, command=texts, scope=uuids, code=texts, details=objects),
+    **{cls: of_payment(cls) for cls in PaymentEvent.__subclasses__()},
 }
 events = st.one_of(*DRAWN.values())
 
