@@ -167,6 +167,8 @@ async def _write_cards(till: Till) -> None:
     await till.step(ApprovePayment, "at the second attempt", approver="bob")
     await till.start("at the second attempt", "upi")
     await till.approved("at the second attempt")
+    await till.step(RefundPayment, "at the second attempt", amount=30)
+    await till.approved("at the second attempt")
     await till.create("succeeded", 900, "card")
     await till.start("succeeded")
     await till.approved("succeeded")

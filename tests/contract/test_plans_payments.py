@@ -1,0 +1,107 @@
+"""How payments are found among many: by the plans that Postgres really runs."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from hashlib import md5
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from domain import ids
+from projections.api import routes
+from tests.conftest import Server, database_on
+from tests.contract.test_plans import LOOKED_AT_MAX, Watched, looked_at, taken
+
+PAYMENTS: Final = 20_000
+BUSY, RARE = UUID(int=1), UUID(int=2)
+MIDDLE: Final = ids.show(ids.PAYMENT, UUID(md5(b"payment 10000").hexdigest()))
+
+_FILL = f"""
+INSERT INTO daybook_read.payments (payment_id, book_id, account_id, position, created_at, status, direction, amount,
+                                   currency, authorized, captured, refunded, capture, approvals, approved, contradicted,
+                                   rail, maker, reference, version, changed, changed_at, expires_at)
+SELECT md5('payment ' || n)::uuid, '{BUSY}', CASE WHEN n % 5000 = 1 THEN '{RARE}' ELSE '{BUSY}' END::uuid, 10 * n,
+       now(), CASE WHEN n % 4000 = 2 THEN 'processing' WHEN n % 100 = 3 THEN 'canceled' ELSE 'succeeded' END, 'in', n,
+       'EUR', 0, n, 0, 'automatic', 0, 0, n % 7000 = 5, 'card', 'me', 'order-' || n, 6, 10 * n + 5, now(),
+       now() - interval '1 day'
+FROM generate_series(1, {PAYMENTS}) AS n;
+INSERT INTO daybook_read.payment_requests (payment_id, request_id, position, operation, rail, route, amount, state,
+                                           final, reference, contradicted, requested_at, changed)
+SELECT payment_id, 'request', position + 3, 'collect', 'card', 'north', amount,
+       CASE WHEN status <> 'processing' THEN 'done' WHEN amount % 8000 = 2 THEN 'unknown' ELSE 'failed' END, false,
+       'rail-' || reference, false, created_at, position + 5
+FROM daybook_read.payments;
+ANALYZE daybook_read.payments, daybook_read.payment_requests;
+"""
+
+
+@pytest.fixture(scope="module")
+def many(server: Server, template: str) -> Iterator[tuple[TestClient, list[Watched]]]:
+    reads: list[Watched] = []
+
+    with database_on(server, template=template) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            for statement in _FILL.strip().split(";\n"):
+                connection.execute(statement.encode())
+
+        @asynccontextmanager
+        async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+            async with Watched(dsn) as watched:
+                reads.append(watched)
+                yield {"reads": watched}
+
+        with TestClient(Starlette(routes=routes, lifespan=lifespan)) as client:
+            yield client, reads
+
+
+def steps(reads: list[Watched]) -> list[dict[str, Any]]:
+    return [step for plan in reads[0].plans for step in taken(plan)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("", 50),
+        (f"account={ids.show(ids.ACCOUNT, RARE)}", 4),
+        ("status=processing", 5),
+        ("status=succeeded", 50),
+        ("status=canceled&limit=20", 20),
+        ("request_state=unknown", 3),
+        ("request_state=accepted", 0),
+        ("contradicted=true", 3),
+        ("reference=order-777", 1),
+        ("rail_reference=rail-order-777", 1),
+        (f"starting_after={MIDDLE}", 50),
+        (f"ending_before={MIDDLE}&status=succeeded", 50),
+        ("rail=card&currency=EUR&direction=in", 50),
+    ],
+)
+def test_lists(many: tuple[TestClient, list[Watched]], asked: str, found: int) -> None:
+    """
+    A page of a list looks at few rows, whatever it is asked for.
+    """
+    client, reads = many
+    reads[0].plans.clear()
+
+    response = client.get(f"/v1/payments?{asked}")
+
+    assert len(response.json()["data"]) == found
+    assert max(map(looked_at, steps(reads))) <= LOOKED_AT_MAX
+
+
+def test_what_is_due(many: tuple[TestClient, list[Watched]]) -> None:
+    """
+    Looking for what Daybook has to do costs what there is to do, not what was ever done.
+    """
+    client, reads = many
+    reads[0].plans.clear()
+
+    assert client.portal is not None
+    rows = client.portal.call(reads[0].fetch, "payments_due", {"projections": [], "limit": 500, "after": 0})
+
+    assert sorted(row["kind"] for row in rows) == ["attempt"] * 2 + ["expire"] * 2 + ["request"] * 3
+    assert max(map(looked_at, steps(reads))) <= LOOKED_AT_MAX
