@@ -21,6 +21,9 @@ PATIENCE: Final = timedelta(minutes=5)
 """How long a payer is kept waiting for another attempt with the same method, who might have another one."""
 
 
+EXPIRE_AGAIN: Final = timedelta(hours=1)
+
+
 class Routing(Struct, frozen=True, kw_only=True):
     """How routes are chosen: all of it data."""
 
@@ -69,10 +72,19 @@ def next_steps(payment: Payment, how: Routing, health: Mapping[str, Health], now
     if payment.status in payment_rules.ENDED:
         return [Rest(None, "it is over")]
     if payment_rules.is_due(payment, now):
-        return [Expire()]
+        return [_expire(payment, now)]
     if payment.status is not Status.PROCESSING:
         return [Rest(payment.intent.expires_at, payment.status.value)]
     return [_attempt(payment, how, health, now)]
+
+
+def _expire(payment: Payment, now: datetime) -> Step:
+    """A rail that would not give an authorization up is asked again, and not all the time."""
+    last = next(reversed(payment.requests.values()), None)
+    if last is None or last.operation is not Operation.VOID or last.answered_at is None:
+        return Expire()
+    again = last.answered_at + EXPIRE_AGAIN
+    return Rest(again, f"it is not given up: {last.declined}") if again > now else Expire()
 
 
 def _attempt(payment: Payment, how: Routing, health: Mapping[str, Health], now: datetime) -> Step:
