@@ -64,7 +64,8 @@ AGAIN_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _REQUESTS: Final = (PaymentAttemptStarted, PaymentOperationRequested)
 _NOT_NOW: Final = (Unavailable, OutcomeUnknown, Overloaded, KeyInFlight, KeyReused, Stopping)
 """It is not known to be done; whoever comes back looks at the payment anew."""
-
+_UNDER_WAY: Final = frozenset({Status.PROCESSING, Status.REQUIRES_ACTION})
+"""A rail, or the payer, has still to say what becomes of it."""
 
 TEXT_MAX: Final = 500
 TAKEN_OVER: Final = "the process that was to ask did not say what was answered"
@@ -203,16 +204,18 @@ class Paying:
         """Step by step until there is nothing to do; a payment that cannot be driven is left for the next look."""
         known: Payment | None = payment
         fruitless = 0
+        under_way = False
         try:
             while known is not None:
+                last, under_way = known, under_way or known.status in _UNDER_WAY
                 then = await self._step(known, fruitless)
                 changed = self._changed.pop(payment.id, None)
                 if changed is not None and (then is None or changed.version > then.version):
                     then = changed
-                if then is not None and known.status is Status.PROCESSING and then.status is not Status.PROCESSING:
-                    self._note_paid(then)
                 fruitless = fruitless + 1 if then is known else 0
                 known = then
+            if under_way and last.status not in _UNDER_WAY:
+                self._note_paid(last)
         except _NOT_NOW:
             pass
         except Exception as error:

@@ -27,6 +27,7 @@ from adapters.client.resources import (
     ChangedAccount,
     ChangedHold,
     ChangedPayment,
+    CircuitBreaker,
     Entry,
     ErrorCatalogue,
     EventCatalogue,
@@ -41,6 +42,7 @@ from adapters.client.resources import (
     PaymentStory,
     PostedEntry,
     Posting,
+    RailHealth,
     ReadinessState,
     Resource,
     RollUp,
@@ -810,6 +812,45 @@ def read_event_catalogue() -> Call[EventCatalogue]:
 def read_error_catalogue() -> Call[ErrorCatalogue]:
     """Every error code that Daybook answers with."""
     return Call(method="GET", path="/v1/catalogue/errors", decode=_decoder(ErrorCatalogue))
+
+
+def list_rails() -> Listing[RailHealth]:
+    """The rails and routes that payments go by from there, and how they do."""
+    call = Call(method="GET", path="/v1/rails", decode=_decoder(Page[RailHealth]))
+    return Listing(call=call, cursor=lambda rail: rail.rail)
+
+
+def override_rail(
+    rail: str,
+    reason: str,
+    *,
+    state: Literal["open", "closed"] | None = None,
+    until: datetime | None = None,
+    release: bool = False,
+) -> Call[CircuitBreaker]:
+    """A rail's circuit breaker by hand: a state, until a time or until it is released, or its release."""
+    return _override(f"/v1/rails/{_step(rail)}/breaker", reason, state, until, release=release)
+
+
+def override_route(
+    rail: str,
+    route: str,
+    reason: str,
+    *,
+    state: Literal["open", "closed"] | None = None,
+    until: datetime | None = None,
+    release: bool = False,
+) -> Call[CircuitBreaker]:
+    """A route's circuit breaker by hand: see `override_rail`."""
+    return _override(f"/v1/rails/{_step(rail)}/routes/{_step(route)}/breaker", reason, state, until, release=release)
+
+
+def _override(
+    path: str, reason: str, state: str | None, until: datetime | None, *, release: bool
+) -> Call[CircuitBreaker]:
+    given = {"state": state, "reason": reason, "until": until, "release": release or None}
+    body = {name: value for name, value in given.items() if value is not None}
+    return Call(method="POST", path=path, decode=_decoder(CircuitBreaker), body=body)
 
 
 def readyz() -> Call[ReadinessState]:

@@ -175,6 +175,9 @@ class _Client:
     follow_events = Follower(calls.follow_events)
     read_event_catalogue = Method(calls.read_event_catalogue)
     read_error_catalogue = Method(calls.read_error_catalogue)
+    list_rails = Lister(calls.list_rails)
+    override_rail = Method(calls.override_rail)
+    override_route = Method(calls.override_route)
     readyz = Method(calls.readyz)
 
 

@@ -557,6 +557,105 @@ class IncomeStatement(_Report, frozen=True, kw_only=True):
     result: StatementResult
 
 
+BreakerState = Literal["closed", "open", "half_open"]
+
+
+class RouteWindow(Struct, frozen=True, kw_only=True):
+    """How the calls of the last half hour went.
+
+    `refused` leaves out declines that are about the payer alone. `latency_ms` is the median; null without a call.
+    """
+
+    approved: int
+    refused: int
+    latency_ms: int | None
+
+
+class BreakerOverride(Struct, frozen=True, kw_only=True):
+    """What an operator decided, who and why; `until` is null where it lasts until it is released."""
+
+    state: Literal["open", "closed"]
+    reason: str
+    actor: str
+    at: datetime
+    until: datetime | None
+
+
+class BreakerTransition(Struct, frozen=True, kw_only=True):
+    """`number` counts a breaker's transitions from 1. An override leaves the state by calls as it is."""
+
+    number: int
+    at: datetime
+    before: BreakerState
+    after: BreakerState
+    cause: Literal["tripped", "probed", "probe_failed", "recovered", "forced", "released"]
+    reason: str
+
+
+class CircuitBreaker(Resource, frozen=True, kw_only=True):
+    """The circuit breaker of a rail, or with `route` of one route of it.
+
+    `state` is what holds, an operator's word before all; `state_by_calls` is what its calls have come to. `since` is
+    when that came about, null where there never was another. While that is open or half open, `probe_due_at` is when
+    the next probe may go out; null while half open and none is waited for, so that one may go out now. `why` is empty
+    while all calls are let through. Of the transitions the last 20 are kept.
+    """
+
+    object: Literal["breaker"]
+    rail: str
+    route: str | None
+    state: BreakerState
+    state_by_calls: BreakerState
+    lets_through: Annotated[Literal["yes", "probe", "no"], Meta(description="`probe`: one call at a time.")]
+    why: str
+    since: datetime | None
+    probe_due_at: datetime | None
+    override: BreakerOverride | None
+    transitions: list[BreakerTransition]
+
+
+class RouteTerms(Struct, frozen=True, kw_only=True):
+    """What a route takes in one currency, and what it costs: minor units, but `fee_bp`, which is basis points."""
+
+    fee_fixed: int
+    fee_bp: int
+    amount_min: int
+    amount_max: int
+
+
+class RouteHealth(Resource, frozen=True, kw_only=True):
+    """One way to reach a rail, and how it does.
+
+    `why` and `again_at` say what keeps payments from it, by its own breaker or its rail's, and until when, if that is
+    known. `terms` are by currency; without `countries` it takes all.
+    """
+
+    object: Literal["route"]
+    name: str
+    rail: str
+    methods: list[str]
+    terms: dict[str, RouteTerms]
+    countries: list[str]
+    priority: int
+    share: int
+    takes_payments: bool
+    why: str
+    again_at: datetime | None
+    breaker: CircuitBreaker
+    window: RouteWindow
+
+
+class RailHealth(Resource, frozen=True, kw_only=True):
+    """A rail that payments go by from this process. It takes payments while any of its routes does."""
+
+    object: Literal["rail"]
+    rail: str
+    takes_payments: bool
+    breaker: CircuitBreaker
+    window: RouteWindow
+    routes: list[RouteHealth]
+
+
 class LogEvent(Resource, frozen=True, kw_only=True):
     """An event of the log. `stream` is the id of what it happened to.
 

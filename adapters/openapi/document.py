@@ -84,23 +84,29 @@ HEADERS: Final[dict[str, Schema]] = {
 
 _ANYONE: Final = ("http_malformed", "head_timeout", "head_too_large", "internal")
 _READING: Final = ("invalid_request", "unavailable")
-_COMMANDING: Final = (
-    *(code for code in BY_CODE if code.startswith(("json_", "idempotency_key_", "actor_", "content_", "body_"))),
+_SETTING: Final = (
+    *(code for code in BY_CODE if code.startswith(("json_", "actor_", "content_", "body_"))),
     "invalid_request",
+    "unavailable",
+)
+_COMMANDING: Final = (
+    *_SETTING,
+    *(code for code in BY_CODE if code.startswith("idempotency_key_")),
     "overloaded",
     "stopping",
-    "unavailable",
     "outcome_unknown",
 )
 
 
 def codes(operation: Operation) -> list[str]:
     """Every error code that the operation can answer with."""
-    found = [*_ANYONE, *(refusal.code for refusal in operation.refusals)]
+    found = [*_ANYONE, *operation.errors, *(refusal.code for refusal in operation.refusals)]
     if operation.command is not None:
         found += _COMMANDING
     elif operation.model is not None:
         found += _READING
+    elif operation.sets is not None:
+        found += _SETTING
     if operation.waits:
         found.append("read_model_behind")
     if "text/event-stream" in operation.other_media:
@@ -143,14 +149,15 @@ def _resources() -> tuple[dict[str, Schema], dict[str, Schema]]:
 
 def _commands() -> tuple[dict[type[BaseModel], Schema], dict[str, Schema]]:
     """Each command's body, and the schemas these refer to."""
-    models = {operation.command: None for operation in OPERATIONS if operation.command is not None}
+    bodies = (operation.command or operation.sets for operation in OPERATIONS)
+    models = {model: None for model in bodies if model is not None}
     shown, defined = models_json_schema([(model, "validation") for model in models], ref_template=REF + "{model}")
     schemas = {name: _standard(schema) for name, schema in defined["$defs"].items()}
     return {model: shown[model, "validation"] for model in models}, schemas
 
 
 def _operation(operation: Operation, asked: dict[type[BaseModel], Schema], answer: Schema) -> Schema:
-    command = operation.command
+    body = operation.command or operation.sets
     shown: Schema = {
         "operationId": operation.id,
         "tags": [operation.tag],
@@ -159,21 +166,24 @@ def _operation(operation: Operation, asked: dict[type[BaseModel], Schema], answe
         "parameters": list(_parameters(operation)),
         "responses": _responses(operation, answer),
     }
-    if command is not None:
+    if body is not None:
         shown["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _body(operation, asked[command]), **_examples(operation)}},
+            "content": {"application/json": {"schema": _body(operation, asked[body]), **_examples(operation)}},
         }
     return shown
 
 
 def _about(operation: Operation) -> str:
-    said = (operation.model.__doc__ or "") if operation.model is not None else ""
+    model = operation.model or operation.sets
+    said = (model.__doc__ or "") if model is not None else ""
     return "\n".join(line.strip() for line in said.strip().splitlines())
 
 
 def _body(operation: Operation, reference: Schema) -> Schema:
     """The command, less what path and head say of it."""
+    if operation.sets is not None:
+        return reference
     named = _named_by_path(operation) | {operation.by_actor} - {""}
     if not named:
         return reference
@@ -200,6 +210,11 @@ def _parameters(operation: Operation) -> Iterator[Schema]:
         actor = next((example.actor for example in operation.examples.values()), "")
         yield {**PARAMETERS["Actor"], "example": actor} if actor else {"$ref": "#/components/parameters/Actor"}
         yield {"$ref": "#/components/parameters/DryRun"}
+    if operation.sets is not None:
+        yield {"$ref": "#/components/parameters/Actor"}
+        for name in path_parameters(operation):
+            examples = _examples_of(operation, name)
+            yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "examples": examples}
     yield {"$ref": "#/components/parameters/RequestId"}
     yield {"$ref": "#/components/parameters/Traceparent"}
     if operation.model is not None:
@@ -260,7 +275,8 @@ def _examples(operation: Operation) -> Schema:
 
 def _example(example: Example) -> Schema:
     refused = f" (refused there: {example.refused})" if example.refused else ""
-    return {"summary": f"With Idempotency-Key: {example.key}{refused}", "value": example.body}
+    with_key = f"With Idempotency-Key: {example.key}" if example.key else "Without an Idempotency-Key"
+    return {"summary": f"{with_key}{refused}", "value": example.body}
 
 
 def _responses(operation: Operation, answer: Schema) -> Schema:

@@ -103,6 +103,18 @@ OTHERS: Final = [
         "The header is empty, too long, there twice, or has other characters.",
     ),
     _request("http_malformed", 400, "This is not HTTP as Daybook understands it.", "The connection is closed."),
+    _request(
+        "rail_not_found",
+        404,
+        "Payments go by no such rail from here.",
+        "The process has no route over it, or no rails at all; `GET /v1/rails` says which it has.",
+    ),
+    _request(
+        "route_not_found",
+        404,
+        "The rail has no such route.",
+        "`GET /v1/rails` says which it has.",
+    ),
     _request("path_not_found", 404, "There is nothing at this path.", "No route has this path; see /openapi.json."),
     _request(
         "method_not_allowed",
@@ -130,6 +142,12 @@ OTHERS: Final = [
         422,
         "This Idempotency-Key was used for another request.",
         "A key names one request for ever; use a new one for a new request.",
+    ),
+    _request(
+        "override_ends_in_past",
+        422,
+        "An override ends in the time to come.",
+        "`until` is over already by the process's clock, so that the override would do nothing.",
     ),
     _request("head_too_large", 431, "The request's head is too large.", "It is past 64 KiB."),
     _server(

@@ -12,6 +12,7 @@ from msgspec import Struct
 from pydantic import BaseModel
 
 from adapters.client import resources
+from adapters.web.rails import OverrideBreaker
 from commands.account import ChangeLimits, CloseAccount, FreezeAccount, OpenAccount, UnfreezeAccount
 from commands.batch import PostBatch
 from commands.book import OpenBook
@@ -144,6 +145,10 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Whether it is a read that may have to wait for the read models."""
     by_actor: str = ""
     """The command's field that is its request's actor, and so is not asked for in the body."""
+    sets: type[BaseModel] | None = None
+    """The body of what changes something that is not in the ledger, and so needs no key; `model` is None then."""
+    errors: tuple[str, ...] = ()
+    """Codes that it alone can answer with, and are no refusals."""
 
     @property
     def command(self) -> type[Command] | None:
@@ -235,6 +240,11 @@ def _upon(key: str, **said: Any) -> Example:
     return Example(key=key, path=_BASKET, body=said, refused=errors.PaymentStatusForbids.code)
 
 
+def _overriding(path: Mapping[str, str], **said: Any) -> Example:
+    """Of a process with rails; the one that these examples are sent to has none."""
+    return Example(path=path, body=said, refused="rail_not_found")
+
+
 _CARD: Final = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
 _TAX_OFFICE: Final = {
     "type": "iban",
@@ -253,6 +263,7 @@ _INVOICE: Final = {"payment": _made(ids.PAYMENT, "create_payment", "invoice-1")}
 _BASKET: Final = {"payment": _made(ids.PAYMENT, "create_payment", "basket-1")}
 _TAX: Final = {"payment": _made(ids.PAYMENT, "create_payment", "tax-1")}
 _SECOND_THOUGHT: Final = {"payment": _made(ids.PAYMENT, "create_payment", "basket-2")}
+_ACQUIRER: Final = {"rail": "card", "route": "acquirer-1"}
 _SHOP: Final = Example(query={"book": "shop"})
 _UNTIL: Final = "2999-01-01T00:00:00Z"
 
@@ -763,6 +774,44 @@ OPERATIONS: Final[list[Operation]] = [
         examples={"all": Example(), "holds": Example(query={"kind": "hold", "book": "shop"})},
         waits=True,
         other_media=("text/event-stream",),
+    ),
+    Operation(
+        id="list_rails",
+        method="get",
+        path="/v1/rails",
+        tag="Rails",
+        summary="The rails and routes that payments go by from here, and how they do",
+        answers=resources.Page[resources.RailHealth],
+        errors=("invalid_request", "unavailable"),
+        examples={"all": Example()},
+    ),
+    Operation(
+        id="override_rail",
+        method="post",
+        path="/v1/rails/{rail}/breaker",
+        tag="Rails",
+        summary="Open or close a rail's circuit breaker by hand, or release it",
+        sets=OverrideBreaker,
+        answers=resources.CircuitBreaker,
+        errors=("rail_not_found", "override_ends_in_past"),
+        examples={
+            "open": _overriding({"rail": "card"}, state="open", reason="The network is under repair", until=_UNTIL),
+            "release": _overriding({"rail": "card"}, release=True, reason="It is repaired"),
+        },
+    ),
+    Operation(
+        id="override_route",
+        method="post",
+        path="/v1/rails/{rail}/routes/{route}/breaker",
+        tag="Rails",
+        summary="Open or close a route's circuit breaker by hand, or release it",
+        sets=OverrideBreaker,
+        answers=resources.CircuitBreaker,
+        errors=("rail_not_found", "route_not_found", "override_ends_in_past"),
+        examples={
+            "open": _overriding(_ACQUIRER, state="open", reason="They asked us to stop"),
+            "release": _overriding(_ACQUIRER, release=True, reason="They are back"),
+        },
     ),
     Operation(
         id="read_event_catalogue",

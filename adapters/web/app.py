@@ -1,7 +1,7 @@
 """The composition root of the web application: store, desk, reads, the read models' runner, expiry, the routes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -27,11 +27,12 @@ from adapters.postgres.reads import PostgresReads
 from adapters.postgres.store import PostgresEventStore
 from adapters.projector import Projector
 from adapters.rails.wiring import NO_RAILS, Wiring, connected
-from adapters.web import health, intake
+from adapters.web import health, intake, rails
 from adapters.web.envelope import Envelope
 from adapters.web.errors import exception_handlers
 from adapters.web.health import Readiness
 from adapters.web.intake import Intake
+from adapters.web.rails import Rails
 from commands import desk
 from commands.api import routes as command_routes
 from commands.api.batch import PATH as BATCHES
@@ -103,13 +104,14 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
         try:
             async with AsyncExitStack() as stack:
                 reads = await stack.enter_async_context(PostgresReads(dsn))
-                await stack.enter_async_context(expiring(Expiry(writer, reads, report=failed)))
-                paying_on = await stack.enter_async_context(
+                await stack.enter_async_context(running(Expiry(writer, reads, report=failed).run()))
+                paying_on, known_rails = await stack.enter_async_context(
                     driven(dsn, writer, reads, wiring or NO_RAILS, metrics, failed)
                 )
                 yield {
                     "desk": writer,
                     "paying": paying_on,
+                    "rails": known_rails,
                     "reads": reads,
                     "streams": Streams(limits.streams_max),
                     "metrics": metrics,
@@ -120,13 +122,16 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
             if projector is not None:
                 await asyncio.to_thread(projector.stop)
 
-    def taking(path: str) -> list[Middleware]:
-        bytes_max = limits.batch_body_bytes_max if path == BATCHES else limits.body_bytes_max
-        return [Middleware(Intake, body_bytes_max=bytes_max, body_patience_s=limits.body_patience_s)]
+    def taking(route: Route, *, keyed: bool = True) -> Route:
+        bytes_max = limits.batch_body_bytes_max if route.path == BATCHES else limits.body_bytes_max
+        taken = Middleware(Intake, body_bytes_max=bytes_max, body_patience_s=limits.body_patience_s, keyed=keyed)
+        return Route(route.path, route.endpoint, methods=route.methods, middleware=[taken])
 
     routes = [
-        *(Route(r.path, r.endpoint, methods=r.methods, middleware=taking(r.path)) for r in command_routes),
+        *(taking(route) for route in command_routes),
         *read_routes,
+        *(taking(route, keyed=False) for route in rails.overrides),
+        *rails.reads,
         *document_routes,
         *health.routes,
     ]
@@ -142,9 +147,9 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
 
 
 @asynccontextmanager
-async def expiring(expiry: Expiry) -> AsyncIterator[None]:
-    """Within this, holds end when their time has come."""
-    task = asyncio.create_task(expiry.run(), name="expiry")
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Within this, the work goes on."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
@@ -161,16 +166,18 @@ async def driven(
     wiring: Wiring,
     metrics: Metrics,
     failed: Callable[[str, BaseException], None],
-) -> AsyncIterator[Paying | None]:
+) -> AsyncIterator[tuple[Paying | None, Rails]]:
     """Within this, payments go on by themselves, if there are rails; whoever changes one tells what comes out of it."""
+    now = partial(datetime.now, UTC)
     if not wiring.routes:
-        yield None
+        yield None, Rails((), None, now)
         return
-    async with connected(wiring) as rails, PostgresBreakers(dsn) as breakers:
-        now = partial(datetime.now, UTC)
+    async with connected(wiring) as ports, PostgresBreakers(dsn) as breakers:
+        known = Rails(wiring.routes, breakers, now)
+        metrics.watch_breakers(known.states)
         driver = Paying(
             desk,
-            rails,
+            ports,
             wiring.routing,
             find=Found(reads),
             breakers=breakers,
@@ -178,8 +185,8 @@ async def driven(
             now=now,
             report=failed,
         )
-        async with paying(driver):
-            yield driver
+        async with paying(driver), running(known.watch()):
+            yield driver, known
 
 
 def must_be_migrated(dsn: str) -> None:

@@ -1,4 +1,7 @@
-"""What every command brings, checked before its route runs: a body, an Idempotency-Key and an actor."""
+"""What every command brings, checked before its route runs: a body, an Idempotency-Key and an actor.
+
+An operator's request brings the same, but for the key.
+"""
 
 import asyncio
 import re
@@ -32,12 +35,19 @@ class Intake:
 
     Args:
         body_bytes_max: Of a request's body.
+        keyed: Whether it needs an Idempotency-Key; without, none is looked for.
     """
 
     def __init__(
-        self, app: ASGIApp, *, body_bytes_max: int = BODY_BYTES_MAX, body_patience_s: float = BODY_PATIENCE_S
+        self,
+        app: ASGIApp,
+        *,
+        body_bytes_max: int = BODY_BYTES_MAX,
+        body_patience_s: float = BODY_PATIENCE_S,
+        keyed: bool = True,
     ) -> None:
         self._app = app
+        self._keyed = keyed
         self._bytes_max = body_bytes_max
         self._body_patience_s = body_patience_s
 
@@ -50,7 +60,7 @@ class Intake:
             return  # It left before it had said what it wanted; there is nobody to answer.
         state["context"] = {
             "actor": _actor(head),
-            "key": _key(head),
+            **({"key": _key(head)} if self._keyed else {}),
             "request_id": state["request_id"],
             "correlation_id": state["correlation_id"],
         }
