@@ -114,9 +114,12 @@ def simulated(url: str, *, cards: int | None = None) -> Wiring:
             port=cards or parts.port + 1,
             number=number,
             terminal="DAYBOOK1",
-            merchant="DAYBOOK00000001",
+            merchant=merchant,  # What the simulator knows the route by.
         )
-        for route, number in (("card-a", "400001"), ("card-b", "400002"))
+        for route, number, merchant in (
+            ("card-a", "400001", "DAYBOOK00000001"),
+            ("card-b", "400002", "DAYBOOK00000002"),
+        )
     )
     ach = Originator(
         route="ach-a",

@@ -1,0 +1,292 @@
+"""Rails, routes and circuit breakers as operators see them, with a simulated rail that fails on command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from prometheus_client.parser import text_string_to_metric_families
+
+from adapters.client import Client
+from adapters.client.errors import ProblemError
+from adapters.rails.wiring import Wiring, simulated
+from domain.routing import Rule, Strategy
+from tests.serving import Caller, serving, until
+from tests.simulating import Simulation, simulating
+
+CARD = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
+OVERRIDE_CHEAP = "/v1/rails/card/routes/card-b/breaker"
+"""Of the acquirer that every payment here goes by if it can, since it costs less."""
+OVERRIDE_CARD = "/v1/rails/card/breaker"
+MERCHANT = "DAYBOOK00000002"
+"""Who we are to that acquirer, by which the simulator tells routes apart."""
+ADA = {"Daybook-Actor": "ada"}
+
+
+class Operator(Caller):
+    """Who pays with a card, and looks after the rails."""
+
+    def pay(self, *, wait: int = 10) -> dict[str, Any]:
+        """A payment by card, as far as it gets in so many seconds."""
+        wanted = {"book": "main", "account": "merchant", "amount": 10_00, "currency": "EUR", "method": CARD}
+        return self.done("/v1/payments", {**wanted, "confirm": True}, Prefer=f"wait={wait}")
+
+    def route_of(self, payment: dict[str, Any]) -> list[tuple[str, str]]:
+        """The routes that each of its requests went by, with what became of it."""
+        return [(request["route"], request["state"]) for request in payment["requests"]]
+
+    def rail(self, name: str = "card") -> dict[str, Any]:
+        found: list[dict[str, Any]] = self.get("/v1/rails").json()["data"]
+        return next(rail for rail in found if rail["rail"] == name)
+
+    def route(self, name: str = "card-b") -> dict[str, Any]:
+        return next(route for route in self.rail()["routes"] if route["name"] == name)
+
+    def metrics(self, name: str) -> dict[tuple[str, ...], float]:
+        """Its samples by their labels' values."""
+        families = text_string_to_metric_families(self.get("/metrics").text)
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+        return {tuple(sample.labels.values()): sample.value for sample in samples}
+
+    def override(self, path: str, **said: Any) -> dict[str, Any]:
+        """As Ada; without an Idempotency-Key."""
+        response = self.post(path, json={"reason": "A drill", **said}, headers=ADA)
+        assert response.status_code == 200, response.text
+        left: dict[str, Any] = response.json()
+        return left
+
+
+@pytest.fixture
+def rails(tmp_path: Path) -> Iterator[Simulation]:
+    with simulating(tmp_path / "books.jsonl") as simulation:
+        yield simulation
+
+
+def wiring_of(simulation: Simulation) -> Wiring:
+    """All its rails, where the cheapest route is taken."""
+    wiring = simulated(simulation.http, cards=int(simulation.rails["card"].rpartition(":")[2]))
+    return replace(wiring, rules=(Rule(name="cheap", strategy=Strategy.COST),))
+
+
+@contextmanager
+def operating(database: str, wiring: Wiring | None) -> Iterator[Operator]:
+    with serving(database, wiring=wiring) as base_url, Operator(base_url) as operator:
+        yield operator
+
+
+@pytest.fixture
+def operator(database: str, rails: Simulation) -> Iterator[Operator]:
+    with operating(database, wiring_of(rails)) as found:
+        found.done("/v1/books", {"code": "main"})
+        found.account("merchant", "liability")
+        yield found
+
+
+def test_rails_as_they_are_wired(operator: Operator) -> None:
+    """
+    Every rail and route of the wiring is there with what it takes and costs, before anything went over it.
+    """
+    answer = operator.get("/v1/rails")
+
+    assert [rail["rail"] for rail in answer.json()["data"]] == ["ach", "card", "upi", "wire"]
+    assert operator.rail()["takes_payments"]
+    assert operator.route() == {
+        "object": "route",
+        "name": "card-b",
+        "rail": "card",
+        "methods": ["card"],
+        "terms": {"EUR": {"fee_fixed": 10, "fee_bp": 190, "amount_min": 1, "amount_max": 9_007_199_254_740_991}},
+        "countries": [],
+        "priority": 0,
+        "share": 0,
+        "takes_payments": True,
+        "why": "",
+        "again_at": None,
+        "breaker": {
+            "object": "breaker",
+            "rail": "card",
+            "route": "card-b",
+            "state": "closed",
+            "state_by_calls": "closed",
+            "lets_through": "yes",
+            "why": "",
+            "since": None,
+            "probe_due_at": None,
+            "override": None,
+            "transitions": [],
+        },
+        "window": {"approved": 0, "refused": 0, "latency_ms": None},
+    }
+
+
+def test_an_outage_opens_the_breaker_and_payments_go_by_the_other(operator: Operator, rails: Simulation) -> None:
+    """
+    One acquirer closes every connection: its breaker opens and says why, and payments go by the other one, until an
+    operator who knows better closes it by hand.
+    """
+    rails.switch("card", MERCHANT, outage=1)
+    until(lambda: operator.pay(wait=1) and operator.route()["breaker"]["state"] == "open")
+
+    broken = operator.route()
+
+    assert not broken["takes_payments"]
+    assert "failures in a row" in broken["why"]
+    assert broken["breaker"]["probe_due_at"] == broken["again_at"] is not None
+    assert [one["cause"] for one in broken["breaker"]["transitions"]] == ["tripped"]
+    assert broken["window"]["refused"] >= 5
+    assert operator.rail()["takes_payments"]
+    assert operator.route_of(operator.pay()) == [("card-a", "done"), ("card-a", "done")]
+    assert operator.metrics("circuit_breaker_state")["card", "card-b"] == 2
+
+    rails.switch("card", MERCHANT)
+    operator.override(OVERRIDE_CHEAP, state="closed")
+
+    mended = operator.route()
+    assert (mended["breaker"]["state"], mended["breaker"]["state_by_calls"]) == ("closed", "open")
+    assert mended["takes_payments"]
+    assert operator.route_of(operator.pay()) == [("card-b", "done"), ("card-b", "done")]
+
+
+def test_an_operators_word_holds_in_every_process(operator: Operator, database: str, rails: Simulation) -> None:
+    """
+    What one process was told, another goes by: nothing is sent over the route until it is released.
+    """
+    soon = datetime.now(UTC) + timedelta(hours=1)
+
+    left = operator.override(OVERRIDE_CHEAP, state="open", until=soon.isoformat())
+
+    assert left["override"] | {"at": ""} == {
+        "state": "open",
+        "reason": "A drill",
+        "actor": "ada",
+        "at": "",
+        "until": soon.isoformat().replace("+00:00", "Z"),
+    }
+    with operating(database, wiring_of(rails)) as other:
+        assert other.route()["why"] == "forced open by ada: A drill"
+        assert other.route()["again_at"] == left["override"]["until"]
+        assert {other.route_of(other.pay())[0][0] for _ in range(3)} == {"card-a"}
+        other.override(OVERRIDE_CHEAP, release=True)
+
+    until(lambda: operator.route()["takes_payments"])
+    released = operator.route()["breaker"]
+    assert (released["state"], released["override"]) == ("closed", None)
+    assert [one["cause"] for one in released["transitions"]] == ["forced", "released"]
+
+
+def test_a_whole_rail_is_stopped(operator: Operator) -> None:
+    """
+    With the rail's own breaker open none of its routes takes anything, and other rails are none the worse.
+    """
+    left = operator.override(OVERRIDE_CARD, state="open")
+
+    assert (left["route"], left["state"]) == (None, "open")
+    rail = operator.rail()
+    assert not rail["takes_payments"]
+    assert {route["why"] for route in rail["routes"]} == {"forced open by ada: A drill"}
+    assert {route["breaker"]["state"] for route in rail["routes"]} == {"closed"}
+    assert operator.rail("ach")["takes_payments"]
+
+
+def test_it_may_be_said_twice(operator: Operator) -> None:
+    """
+    An override needs no key, since the second time changes nothing.
+    """
+    once, twice = (operator.override(OVERRIDE_CHEAP, state="open") for _ in range(2))
+
+    assert {**once["override"], "at": ""} == {**twice["override"], "at": ""}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("/v1/rails/pigeon/breaker", {"state": "open"}, 404, "rail_not_found"),
+        ("/v1/rails/pigeon/routes/card-a/breaker", {"state": "open"}, 404, "rail_not_found"),
+        ("/v1/rails/card/routes/ach-a/breaker", {"state": "open"}, 404, "route_not_found"),
+        (OVERRIDE_CHEAP, {"state": "half_open"}, 400, "invalid_request"),
+        (OVERRIDE_CHEAP, {"state": "open", "reason": ""}, 400, "invalid_request"),
+        (OVERRIDE_CHEAP, {"state": "open", "release": True}, 400, "invalid_request"),
+        (OVERRIDE_CHEAP, {"release": True, "until": "2999-01-01T00:00:00Z"}, 400, "invalid_request"),
+        (OVERRIDE_CHEAP, {"state": "open", "until": "2020-01-01T00:00:00Z"}, 422, "override_ends_in_past"),
+        (OVERRIDE_CHEAP + "?dry_run=true", {"state": "open"}, 400, "invalid_request"),
+        (OVERRIDE_CHEAP, {}, 400, "invalid_request"),
+    ],
+)
+def test_what_cannot_be_meant_changes_nothing(
+    operator: Operator, path: str, body: dict[str, Any], status: int, code: str
+) -> None:
+    """
+    A rail or route that is not there, half a wish, or one that contradicts itself is refused, and nothing is set.
+    """
+    answer = operator.post(path, json={"reason": "A drill", **body}, headers=ADA)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert operator.route()["breaker"]["transitions"] == []
+
+
+def test_an_operator_is_named(operator: Operator) -> None:
+    """
+    Who does not say who they are decides nothing.
+    """
+    del operator.headers["Daybook-Actor"]
+
+    answer = operator.post(OVERRIDE_CHEAP, json={"state": "open", "reason": "A drill"})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "actor_missing")
+
+
+def test_a_process_without_rails(database: str) -> None:
+    """
+    It has nothing to show, and nothing to decide about.
+    """
+    with operating(database, None) as operator:
+        assert operator.get("/v1/rails").json() == {"object": "list", "data": [], "has_more": False}
+        answer = operator.post(OVERRIDE_CARD, json={"state": "open", "reason": "A drill"})
+        assert (answer.status_code, answer.json()["code"]) == (404, "rail_not_found")
+        assert operator.metrics("circuit_breaker_state") == {}
+
+
+def test_metrics_of_payments_and_breakers(operator: Operator) -> None:
+    """
+    A payment is counted by its method and status and timed, and each breaker's state is there, an override's before all
+    else.
+    """
+    began = datetime.now(UTC)
+    operator.pay()
+    took = (datetime.now(UTC) - began).total_seconds()
+    operator.override(OVERRIDE_CHEAP, state="open")
+
+    until(lambda: operator.metrics("payments_processed_total") == {("card", "succeeded"): 1})
+
+    assert operator.metrics("payment_processing_duration_seconds_count") == {("card",): 1}
+    assert 0 < operator.metrics("payment_processing_duration_seconds_sum")[("card",)] <= took
+    until(lambda: operator.metrics("circuit_breaker_state")["card", "card-b"] == 2)
+    assert operator.metrics("circuit_breaker_state") == {
+        ("ach", ""): 0,
+        ("ach", "ach-a"): 0,
+        ("card", ""): 0,
+        ("card", "card-a"): 0,
+        ("card", "card-b"): 2,
+        ("upi", ""): 0,
+        ("upi", "upi-a"): 0,
+        ("wire", ""): 0,
+        ("wire", "wire-a"): 0,
+    }
+
+
+def test_by_the_client(operator: Operator) -> None:
+    """
+    The client reads rails and overrides breakers.
+    """
+    with Client(str(operator.base_url), actor="ada") as daybook:
+        stopped = daybook.override_route("card", "card-a", "A drill", state="open")
+        rail = daybook.override_rail("card", "A drill", state="closed", until=datetime.now(UTC) + timedelta(hours=1))
+        freed = daybook.override_route("card", "card-a", "It is over", release=True)
+        with pytest.raises(ProblemError, match="rail_not_found"):
+            daybook.override_rail("pigeon", "A drill", state="open")
+
+        assert (stopped.state, rail.route, freed.override) == ("open", None, None)
+        assert [one.rail for one in daybook.list_rails()] == ["ach", "card", "upi", "wire"]
