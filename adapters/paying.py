@@ -152,16 +152,15 @@ class Paying:
         self._told = ""
 
     def notice(self, outcome: Outcome) -> None:
-        """A command of this process has changed a payment."""
-        if outcome.payment is not None:
+        """A command of this process has changed a payment. A first answer told again is of a payment as it once was."""
+        if outcome.payment is not None and not outcome.replayed:
             self._note_unasked(outcome)
             self._go(outcome.payment)
 
     def _note_unasked(self, outcome: Outcome) -> None:
         """What a command has requested just now, no rail has heard of; what one requested before, one may have."""
-        if not outcome.replayed:
-            requests = (one.event for one in outcome.recorded)
-            self._unasked |= {one.request_id for one in requests if isinstance(one, _REQUESTS)}
+        requests = (one.event for one in outcome.recorded if not outcome.replayed)
+        self._unasked |= {one.request_id for one in requests if isinstance(one, _REQUESTS)}
 
     def _go(self, payment: Payment) -> None:
         """Drive it; where it is being driven already, that goes on from what it then is."""

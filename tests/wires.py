@@ -23,7 +23,7 @@ PAID_ID = "1aBcDeFgHiJkLmNoPqRsTu"
 def instruction(operation: Operation = Operation.PAYOUT, **changes: Any) -> Instruction:
     """To pay EUR 123.45 to PAYEE, or as the changes say; what is upon something is upon PAID_ID."""
     upon = {} if operation is Operation.PAYOUT else {"original": "B0001", "original_request_id": PAID_ID}
-    given = {
+    given: dict[str, Any] = {
         "request_id": REQUEST_ID,
         "operation": operation,
         "rail": Rail.WIRE,

@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from hashlib import sha256
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.cli import demo_payments, showing
-from adapters.cli.database import database
+from adapters.cli.database import database, without_password
 from adapters.cli.demo_payments import Simulator, simulator
 from adapters.cli.failing import Failed
 from adapters.cli.serving import Host, Port, listening, run, server, url
@@ -49,7 +51,7 @@ def demo(database_url: DatabaseUrl = None, home: Home = None, host: Host = None,
     with (
         listening(host, port) as listener,
         database(database_url, home, migrated=True) as dsn,
-        simulator((home or settings().home or default_home()) / "simulator.jsonl") as rails,
+        simulator(_books_of_rails(dsn, home)) as rails,
     ):
         serving = server(dsn, wiring=simulated(rails.url, cards=rails.cards))
         tour = _Tour(serving, url(listener), dsn, rails)
@@ -58,6 +60,12 @@ def demo(database_url: DatabaseUrl = None, home: Home = None, host: Host = None,
         tour.join()
     if tour.failed is not None:
         raise Failed(f"the demo failed: {tour.failed}")
+
+
+def _books_of_rails(dsn: str, home: Path | None) -> Path:
+    """Beside the data, one for each database: done again upon the same one, the rails know what they did."""
+    name = sha256(without_password(dsn).encode()).hexdigest()[:12]
+    return (home or settings().home or default_home()) / f"rails-{name}.jsonl"
 
 
 class _Tour(threading.Thread):

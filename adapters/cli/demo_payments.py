@@ -45,8 +45,8 @@ _UPI: Final = {"type": "upi", "vpa": "asha@okbank"}
 PAYMENTS: Final[list[tuple[str, str, dict[str, Any]]]] = [
     ("card", "A customer pays by card", {"amount": 4_990, "currency": "EUR", "method": _CARD}),
     ("declined", "A card without funds", {"amount": 9_900, "currency": "EUR", "method": _POOR}),
-    ("lost", "A card whose answer is lost", {"amount": 1_250, "currency": "EUR", "method": _CARD}),
-    ("ach", "A debit from a bank account", {"amount": 25_000, "currency": "USD", "method": _BANK}),
+    ("lost", "A card, its answer lost", {"amount": 1_250, "currency": "EUR", "method": _CARD}),
+    ("ach", "A bank account is debited", {"amount": 25_000, "currency": "USD", "method": _BANK}),
     ("upi", "A customer pays by UPI", {"amount": 150_000, "currency": "INR", "method": _UPI}),
     ("wire", "A supplier is paid", {"amount": 2_000, "currency": "EUR", "direction": "out", "method": _IBAN}),
 ]
@@ -119,7 +119,7 @@ class Tour:
             **asked,
         )
         if key == "ach":
-            self._wait(created.id, lambda one: one.requests and one.requests[-1].state == "accepted")
+            self._wait(created.id, lambda one: one.requests and one.requests[-1].state in ("accepted", "done"))
             httpx2.post(f"{self._rails.url}/advance", json={"days": DAYS}).raise_for_status()
         paid = self._wait(created.id, _is_over)
         self._switch("card", {})
@@ -137,14 +137,14 @@ class Tour:
         )
         self._client.refund_payment(paid.id, amount=990, reason="One item came back", key="demo:refund")
         refunded = self._wait(paid.id, lambda one: one.refunded == 990)
-        return self._told("An item of the first comes back", refunded, time.monotonic() - began, amount=990)
+        return self._told("One item comes back", refunded, time.monotonic() - began, amount=990)
 
     def _told(self, what: str, paid: "PaymentStory", took_s: float, *, amount: int | None = None) -> tuple[str, ...]:
         requests = paid.requests if amount is None else paid.requests[-1:]
-        steps = [f"{one.operation} {one.state}" for one in requests]
+        steps = [one.operation if one.state == "done" else f"{one.operation} {one.state}" for one in requests]
         unknown = sum(one.name == "payment.outcome_unknown.v1" for one in paid.timeline) if amount is None else 0
         if unknown:
-            steps.insert(1, "no answer, asked again")
+            steps[0] += " (asked again)"
         shown = showing.amount(paid.amount if amount is None else amount, paid.currency)
         rail = requests[0].rail if requests else ""
         return what, rail, f"{shown} {paid.currency}", paid.status, ", ".join(steps), f"{took_s:.1f}"

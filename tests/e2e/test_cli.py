@@ -501,7 +501,8 @@ def test_a_port_in_use(daybook: Daybook) -> None:
 
 def test_demo(daybook: Daybook) -> None:
     """
-    The demo shows balances now and before an entry, a refusal, and what to try; twice books nothing twice.
+    The demo shows balances now and before an entry, a refusal, a payment on each rail, one declined, one whose answer
+    was lost, and what to try; twice books nothing twice, and pays nothing twice.
     """
     first = _demo(daybook)
     events = head(daybook.environment["DATABASE_URL"])
@@ -511,6 +512,10 @@ def test_demo(daybook: Daybook) -> None:
     assert re.search(r"assets:bank .* 3,492.24 .* 4,692.24 ", first)
     assert "422 insufficient_funds" in first
     assert "curl -s" in first
+    for shown in (first, second):
+        assert [shown.count(f" {rail} ") > 0 for rail in ("card", "ach", "upi", "wire")] == [True] * 4
+        assert (shown.count("requires_payment_method"), shown.count("(asked again)")) == (1, 1)
+        assert (shown.count(" agree "), shown.count("DIFFER")) == (4, 0)
     assert "23 of them had been answered before" in second
     assert head(daybook.environment["DATABASE_URL"]) == events
     assert daybook("verify").code == 0
