@@ -26,11 +26,21 @@ _ABOUT: Final = """An event-sourced, double-entry ledger.
 * **Amounts** are whole numbers of minor units: `1050` in EUR is 10.50 euro.
 * **Commands** (POST) need an `Idempotency-Key` and a `Daybook-Actor`. The same key and request get the first answer
   again, for ever; so after a lost answer, a timeout or a 503, ask again with the same key.
+* **Overrides** of circuit breakers, also POST, are no commands of the ledger and need only a `Daybook-Actor`.
 * **Reads** see every command that was acknowledged before them, and say the position of the log they answer for. One
   that names a position past the log's end waits two seconds for it, then says `read_model_behind`.
 * **Errors** are `application/problem+json` with a `code` that never changes: `/v1/catalogue/errors`.
 
 The examples run, in the order of this page, on an empty Daybook; those that are refused there say so."""
+
+_TAGS: Final = {
+    "Payments": """A payment is an intent, the attempts to carry it out on a rail, and what is asked of the rail
+afterwards. Its whole life, every status and what leads from one to another:
+
+![The life of a payment](/docs/payments.svg)""",
+    "Rails": "What payments go by: acquirers and banks, how they do, and the circuit breakers over them.",
+}
+"""What is said of a part of the API."""
 
 _KEY: Final[Schema] = {"type": "string", "pattern": r"^[\x20-\x7e]{1,255}$"}
 _POSITION: Final[Schema] = {"type": "integer", "minimum": 0}
@@ -127,7 +137,10 @@ def document() -> Schema:
         "openapi": "3.1.1",
         "info": {"title": _TITLE, "version": version("daybook"), "description": _ABOUT},
         "servers": [{"url": "/"}],
-        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in OPERATIONS)],
+        "tags": [
+            {"name": tag, **({"description": _TAGS[tag]} if tag in _TAGS else {})}
+            for tag in dict.fromkeys(operation.tag for operation in OPERATIONS)
+        ],
         "paths": dict(paths),
         "components": {
             "schemas": dict(sorted({**schemas, **defined}.items())),

@@ -1,4 +1,4 @@
-"""GET /openapi.json, /docs and the catalogues.
+"""GET /openapi.json, /docs with the picture of a payment's life, and the catalogues.
 
 The page is Swagger UI as its makers ship it, kept beside this file with its licence. A strict Content-Security-Policy
 keeps it from asking anybody else for anything.
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from adapters.openapi import diagram
 from adapters.openapi.document import document
 from adapters.openapi.errors import CATALOGUE as ERRORS
 from adapters.openapi.events import catalogue
@@ -32,6 +33,7 @@ ASSETS: Final = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "LICENSE": "text/plain; charset=utf-8",
 }
+PICTURE: Final = "payments.svg"
 _HARDENED: Final = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -42,6 +44,11 @@ _HARDENED: Final = {
 @cache
 def _asset(name: str) -> bytes:
     return files("adapters.openapi").joinpath("static", name).read_bytes()
+
+
+@cache
+def _picture() -> bytes:
+    return diagram.svg().encode()
 
 
 @cache
@@ -69,6 +76,10 @@ async def read_page(request: Request) -> Response:
     return _static("index.html")
 
 
+async def read_picture(request: Request) -> Response:
+    return Response(_picture(), headers={"Content-Type": "image/svg+xml", **_HARDENED})
+
+
 async def read_asset(request: Request) -> Response:
     name = request.path_params["asset"]
     if name not in ASSETS:
@@ -85,5 +96,6 @@ routes: Final = [
     Route("/v1/catalogue/events", list_events, methods=["GET"]),
     Route("/v1/catalogue/errors", list_errors, methods=["GET"]),
     Route("/docs", read_page, methods=["GET"]),
+    Route(f"/docs/{PICTURE}", read_picture, methods=["GET"]),
     Route("/docs/{asset}", read_asset, methods=["GET"]),
 ]

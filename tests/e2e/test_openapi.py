@@ -70,6 +70,9 @@ def test_the_page_asks_nobody_else(api: Caller) -> None:
     assert "//" not in page.text.replace("<!doctype html>", "").replace("// ", "")
     for asset in ("page.js", "swagger-ui-bundle.js", "swagger-ui.css", "LICENSE"):
         assert api.get(f"/docs/{asset}").status_code == 200
+    picture = api.get("/docs/payments.svg")
+    assert (picture.status_code, picture.headers["content-type"]) == (200, "image/svg+xml")
+    assert "/docs/payments.svg" in str(document()["tags"])
     assert api.get("/docs/../app.py").status_code == 404
     assert api.get("/docs/page.css").status_code == 404
 

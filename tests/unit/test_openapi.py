@@ -25,7 +25,7 @@ from domain.events import EVENTS, decode
 from projections.api import routes as read_routes
 
 TOP = Path(__file__).parents[2]
-UNDESCRIBED = {"/openapi.json", "/docs", "/docs/{asset}"}
+UNDESCRIBED = {"/openapi.json", "/docs", "/docs/payments.svg", "/docs/{asset}"}
 TO_ITSELF: set[type[Refusal]] = {PaymentAnswerKnown, PaymentNotDue}
 """What Daybook is told alone, since nobody else can ask for it: to record a rail's answer, or to end a payment that is
 due. Both are kept like any refusal, and so stand in the catalogue and in the audit trail."""
