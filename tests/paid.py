@@ -28,7 +28,7 @@ from commands.payment import (
 from domain.payment import Payment, Request
 from domain.ports import EventStore
 from tests.stored import ids_of
-from tests.support import asked, open_account, started
+from tests.support import asked, freeze, open_account, started
 
 CARD = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
 BANK = {"type": "bank_account", "routing_number": "021000021", "account_number": "123456789", "holder": "Ann Lee"}
@@ -98,7 +98,8 @@ async def write_payments(store: EventStore) -> dict[str, Payment]:
     in_memory = isinstance(store, MemoryEventStore)
     async with started(store) as desk:
         till = Till(desk)
-        await desk.submit(asked(open_account("merchant", "liability")))
+        for code in ("merchant", "frozen"):
+            await desk.submit(asked(open_account(code, "liability")))
         await _write_beginnings(till)
         await _write_cards(till)
         await _write_others(till)
@@ -169,6 +170,12 @@ async def _write_cards(till: Till) -> None:
     await till.approved("at the second attempt")
     await till.step(RefundPayment, "at the second attempt", amount=30)
     await till.approved("at the second attempt")
+    await till.create("on suspense", 500, "card", account="frozen", capture="manual")
+    await till.start("on suspense")
+    await till.approved("on suspense")
+    await till.do(freeze("frozen"))
+    await till.step(CapturePayment, "on suspense")
+    await till.approved("on suspense")
     await till.create("succeeded", 900, "card")
     await till.start("succeeded")
     await till.approved("succeeded")
