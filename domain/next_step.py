@@ -80,7 +80,7 @@ def next_steps(payment: Payment, how: Routing, health: Mapping[str, Health], now
 
 def _expire(payment: Payment, now: datetime) -> Step:
     """A rail that would not give an authorization up is asked again, and not all the time."""
-    last = next(reversed(payment.requests.values()), None)
+    last = list(payment.requests.values())[-1] if payment.requests else None
     if last is None or last.operation is not Operation.VOID or last.answered_at is None:
         return Expire()
     again = last.answered_at + EXPIRE_AGAIN
