@@ -18,6 +18,7 @@ from tests.serving import Caller, serving, until
 from tests.simulating import Simulation, simulating
 
 CARD = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
+BANK = {"type": "bank_account", "routing_number": "021000021", "account_number": "000123456789", "holder": "Ada Byron"}
 OVERRIDE_CHEAP = "/v1/rails/card/routes/card-b/breaker"
 """Of the acquirer that every payment here goes by if it can, since it costs less."""
 OVERRIDE_CARD = "/v1/rails/card/breaker"
@@ -290,3 +291,17 @@ def test_by_the_client(operator: Operator) -> None:
 
         assert (stopped.state, rail.route, freed.override) == ("open", None, None)
         assert [one.rail for one in daybook.list_rails()] == ["ach", "card", "upi", "wire"]
+
+
+def test_a_payment_under_way_is_not_counted(operator: Operator) -> None:
+    """
+    What a bank has only accepted is carried through once it has settled, and not before.
+    """
+    operator.account("dollars", "liability", currency="USD")
+    wanted = {"book": "main", "account": "dollars", "amount": 10_00, "currency": "USD", "method": BANK}
+
+    sent = operator.done("/v1/payments", {**wanted, "confirm": True}, Prefer="wait=1")
+
+    assert (sent["status"], sent["requests"][0]["state"]) == ("processing", "accepted")
+    operator.pay()
+    assert operator.metrics("payments_processed_total") == {("card", "succeeded"): 1}
