@@ -54,8 +54,8 @@ LOOK_S: Final = 1.0
 """How often payments that nobody told of are looked for."""
 PAGE: Final = 500
 """Payments looked for at once, of each kind."""
-AT_ONCE_MAX: Final = 1_000
-"""Payments driven at the same time."""
+AT_ONCE_MAX: Final = 50_000
+"""Payments driven at the same time: most of them only wait until their rail is to be asked again."""
 PATIENCE_S: Final = 30.0
 """How long a rail may take, whatever its own patience."""
 AGAIN_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
