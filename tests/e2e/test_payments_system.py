@@ -317,7 +317,8 @@ class System:
     # Coming to rest.
 
     def come_to_rest(self) -> list[dict[str, Any]]:
-        """With all rails well, and days that go by for those that take days; all payments as they then are."""
+        """With all rails well, days that go by for those that take days, and nobody who waits for another attempt
+        that is to come in a minute; all payments as they then are."""
         for rail in MERCHANTS:
             self.simulation.switch(rail)
         self.answered()
@@ -328,6 +329,9 @@ class System:
             if not restless:
                 return found
             assert time.monotonic() < end, self.told("These do not come to rest", restless)
+            for one in restless:
+                if is_for_later(one):
+                    self._put(f"/v1/payments/{one['id']}/cancel", {})
             if any(request["state"] == "accepted" for one in restless for request in one["requests"]):
                 self.simulation.advance(14)
             time.sleep(1)
@@ -342,6 +346,12 @@ class System:
 def is_at_rest(payment: dict[str, Any]) -> bool:
     waits = any(request["state"] in ("requested", "unknown", "accepted") for request in payment["requests"])
     return not waits and payment["status"] != "processing"
+
+
+def is_for_later(payment: dict[str, Any]) -> bool:
+    """Whether it was declined, and is to be tried again after a pause."""
+    last = payment["requests"][-1] if payment["requests"] else {"state": ""}
+    return payment["status"] == "processing" and last["state"] == "failed" and last["retry"] == "later"
 
 
 # What must be so in the end, worked out from the simulator's file and from what the API shows.
