@@ -187,12 +187,14 @@ def simulation(tmp_path: Path) -> Iterator[Simulation]:
         yield running
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("name", LIVES)
 def test_nothing_is_lost_and_nothing_done_twice(
-    name: str, server: Any, template: str, simulation: Simulation, tmp_path: Path
+    name: str, when: str, server: Any, template: str, simulation: Simulation, tmp_path: Path
 ) -> None:
     """
-    Killed at any commit, before or after it, and started again, a payment comes to the same end, on its rail too.
+    Killed at any commit, just before or just after it, and started again, it comes to the same end, on its rail too.
     """
     from tests.conftest import database_on
 
@@ -208,8 +210,8 @@ def test_nothing_is_lost_and_nothing_done_twice(
     assert {key: expected[key] for key in life.ends} == life.ends
     assert len(commits) >= len(life.steps) * 2
 
-    for number, (position, when) in enumerate([(at, when) for at in commits for when in ("before", "after")]):
-        with database_on(server, template=template) as dsn, simulating(tmp_path / f"{number}.jsonl") as rails:
+    for position in commits:
+        with database_on(server, template=template) as dsn, simulating(tmp_path / f"{position}.jsonl") as rails:
             world = World(dsn, rails, life)
             with world.serving(position, when) as process:
                 world.begin()
