@@ -30,6 +30,7 @@ RULES: Final = [
     ("value_error", "a code does not begin like an id"),
     ("value_error", "a time lies in the years"),
     ("value_error", "what is confirmed has a method"),
+    ("value_error", "either a state or release|until goes with a state"),
     ("value_error", "check digits? do|the routing number's last digit"),  # No pattern can do sums.
 ]
 """Faults of requests that fit their schema, as code and message: what the document says in words alone."""
