@@ -41,8 +41,10 @@ NOT_TO_SUCCEED: Final = {
     "POST /v1/payments/{payment}/increase",
     "POST /v1/payments/{payment}/capture",
     "POST /v1/payments/{payment}/refund",
+    "POST /v1/rails/{rail}/breaker",
+    "POST /v1/rails/{rail}/routes/{route}/breaker",
 }
-"""Daybook itself ends what is due, before anybody can ask; and no rail is there to promise anything."""
+"""Daybook itself ends what is due, before anybody can ask; and no rail is there to promise anything, or to be shut."""
 
 _keys = count(1)
 
