@@ -543,7 +543,7 @@ class _Decided:
             False,
             account=draft.accounts.get(stream),
             hold=_now_held(draft, added[0]),
-            payment=draft.payments.get(stream) or payment_rules.fold(stream, added),
+            payment=_now_paid(draft, added),
         )
 
     def _refuse(self, asked: Asked, refusal: Refusal) -> Outcome:
@@ -569,6 +569,14 @@ def _now_held(draft: Draft, first: Recorded) -> Hold | None:
     if isinstance(first.event, HoldPlaced):
         return hold_rules.placed(first.stream_id, first.event)
     return draft.holds.get(first.stream_id)
+
+
+def _now_paid(draft: Draft, added: list[Recorded]) -> Payment | None:
+    """Every entry comes by here, and is not to pay for payments."""
+    stream, event = added[0].stream_id, added[0].event
+    if not isinstance(event, PaymentEvent):
+        return None
+    return draft.payments.get(stream) or payment_rules.fold(stream, added)
 
 
 def _until(raws: Sequence[RawEvent], first: Recorded) -> list[Recorded]:
