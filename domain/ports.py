@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from domain.events import RawEvent
 from domain.ledger import Batch, Head
 from domain.posting import Totals
 from domain.rail import Answer, Instruction, Rail
+from domain.settlement import Report
 from domain.traffic import Observation
 from domain.upi import Holder
 from domain.watch import Watched
@@ -127,6 +128,14 @@ class RailPort(Protocol):
 
     async def inquire(self, instruction: Instruction) -> Answer:
         """What became of it."""
+
+    async def report(self, route: str, day: date) -> Report | None:
+        """What settled by that route on that day; None while the day is not over there.
+
+        Raises:
+            Unavailable: It did not say.
+            ReportRejected: What it says cannot be right.
+        """
 
 
 class Breakers(Protocol):

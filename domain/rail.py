@@ -34,6 +34,10 @@ class Operation(StrEnum):
     """Give back some or all of what was captured or collected."""
     PAYOUT = "payout"
     """Send an amount to a payee."""
+    REVERSE = "reverse"
+    """Undo a whole collection, capture or payout that should not have been."""
+    CONTEST = "contest"
+    """Answer a dispute with evidence."""
 
 
 class Card(Struct, frozen=True, kw_only=True, tag="card", tag_field="type"):
@@ -89,6 +93,7 @@ class Instruction(Struct, frozen=True, kw_only=True):
         original_request_id: The request id of that.
         sent_at: When it was decided; dates and times in messages are made from it, never from a clock.
         descriptor: What the payer or payee is to read on their statement.
+        evidence: What a dispute is answered with, by name; `original` is then the dispute's own reference.
     """
 
     request_id: str
@@ -103,6 +108,7 @@ class Instruction(Struct, frozen=True, kw_only=True):
     original_request_id: str = ""
     descriptor: str = ""
     final: bool = False
+    evidence: dict[str, str] = {}
 
 
 class Retry(StrEnum):
