@@ -24,6 +24,7 @@ from commands.payment import (
     CreatePayment,
     IncreaseAuthorization,
     RefundPayment,
+    RetryPayment,
 )
 from domain import ids
 from domain.events import Metadata
@@ -46,6 +47,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     CreatePayment,
     AttachMethod,
     ConfirmPayment,
+    RetryPayment,
     IncreaseAuthorization,
     CapturePayment,
     CancelPayment,

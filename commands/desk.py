@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from itertools import chain, repeat, takewhile
 from uuid import UUID
 
@@ -152,6 +153,7 @@ class Desk:
     Args:
         store: The event store; used by the desk's own thread alone.
         report: Told of what should not happen, as (event, details).
+        intent_life: How long a payment's intent is left for somebody to have it done; None for ever.
     """
 
     def __init__(
@@ -162,8 +164,10 @@ class Desk:
         batch_max: int = BATCH_MAX,
         queue_max: int = QUEUE_MAX,
         patience_s: float = PATIENCE_S,
+        intent_life: timedelta | None = None,
     ) -> None:
         self._store = store
+        self._intent_life = intent_life
         self._report = report
         self._batch_max = batch_max
         self._queue_max = queue_max
@@ -314,7 +318,7 @@ class Desk:
         alone = [one for asked in batch for one in (asked.items or (asked,))]
         with self._store.writing({asked.command_id for asked in [*batch, *alone]}) as writing:
             self._catch_up(writing)
-            draft = Draft(self._ledger, writing.head.next_at)
+            draft = Draft(self._ledger, writing.head.next_at, self._intent_life)
             self._look_up(draft, writing, [asked for asked in alone if asked.command_id not in writing.answered])
             decided = _Decided(draft, writing, {}, _first_streams(writing))
             answers = [decided.answer(asked) for asked in batch]

@@ -169,6 +169,7 @@ class CreatePayment(Command):
             approvals=self.approvals,
             expires_at=self.expires_at,
             now=draft.now,
+            life=draft.intent_life,
             description=self.description,
             reference=self.reference,
             descriptor=self.descriptor,
@@ -247,6 +248,17 @@ class ConfirmPayment(_OfPayment):
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         known = self.known(draft)
         return _step(known, payment.confirm(known, now=draft.now))
+
+
+class RetryPayment(_OfPayment):
+    """Try again with the method it has: at once what waits for another attempt, anew what came back without one."""
+
+    kind: ClassVar[str] = "retry_payment"
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        events = payment.retry(known, now=draft.now)
+        return [(known.id, version, event) for version, event in enumerate(events, known.version + 1)]
 
 
 class ApprovePayment(_OfPayment):

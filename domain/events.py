@@ -200,7 +200,8 @@ class PaymentIntentCreated(PaymentEvent, frozen=True, kw_only=True):
     """A payment is wanted: `amount`, in minor units, for or from `account_id`.
 
     `direction` is `in`, from a payer to that account, or `out`, a payout from it. With `capture` `manual` what is
-    authorized waits for a capture of its own. `approvals` many others than its maker must approve it.
+    authorized waits for a capture of its own. `approvals` many others than its maker must approve it. At `lapses_at`
+    it expires if no rail is to be asked by then; with an `expires_at`, which its client chose, there is none.
     """
 
     name: ClassVar[str] = "payment.intent_created.v1"
@@ -216,6 +217,7 @@ class PaymentIntentCreated(PaymentEvent, frozen=True, kw_only=True):
     reference: str = ""
     descriptor: str = ""
     metadata: dict[str, str] = {}
+    lapses_at: datetime | None = None
 
 
 class PaymentMethodAttached(PaymentEvent, frozen=True, kw_only=True):
@@ -309,6 +311,12 @@ class PaymentOperationFailed(PaymentEvent, frozen=True, kw_only=True):
     reason: str
     message: str
     retry: str
+
+
+class PaymentHurried(PaymentEvent, frozen=True, kw_only=True):
+    """The next attempt is not waited for any longer."""
+
+    name: ClassVar[str] = "payment.hurried.v1"
 
 
 class PaymentFailed(PaymentEvent, frozen=True, kw_only=True):

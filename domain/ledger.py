@@ -4,7 +4,7 @@ Everything in it is immutable, so a `Draft` on top of a `Ledger` is thrown away 
 """
 
 from collections.abc import Iterable, Mapping, MutableMapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar, overload
 from uuid import UUID
 
@@ -172,11 +172,13 @@ class Draft(Ledger):
     Args:
         base: What is known; another draft, for what is kept or thrown away together within a batch.
         now: When the batch is recorded.
+        intent_life: How long a payment's intent is left alone unless its client says; None for ever.
     """
 
-    def __init__(self, base: Ledger, now: datetime) -> None:
+    def __init__(self, base: Ledger, now: datetime, intent_life: timedelta | None = None) -> None:
         self._base = base
         self.now = now
+        self.intent_life: timedelta | None = base.intent_life if isinstance(base, Draft) else intent_life
         self.applied = base.applied
         self.books = Overlay(base.books)
         self.accounts = Overlay(base.accounts)

@@ -74,7 +74,7 @@ def next_steps(payment: Payment, how: Routing, health: Mapping[str, Health], now
     if payment_rules.is_due(payment, now):
         return [_expire(payment, now)]
     if payment.status is not Status.PROCESSING:
-        return [Rest(payment.intent.expires_at, payment.status.value)]
+        return [Rest(payment_rules.due_at(payment), payment.status.value)]
     return [_attempt(payment, how, health, now)]
 
 
@@ -106,6 +106,8 @@ def _attempt(payment: Payment, how: Routing, health: Mapping[str, Health], now: 
     match step:
         case retry.Try():
             return Attempt(decision)
+        case retry.Wait() if payment.is_hurried:
+            return _on(decision)
         case retry.Wait(until=until, why=why) if until - last.answered_at > PATIENCE:
             return GiveUp(f"{why}: not worth waiting for")
         case retry.Wait(until=until, why=why):

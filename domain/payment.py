@@ -9,7 +9,7 @@ one can start), Mojaloop's transfer states (what was prepared is known before it
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -43,6 +43,7 @@ from domain.events import (
     PaymentConfirmed,
     PaymentExpired,
     PaymentFailed,
+    PaymentHurried,
     PaymentIntentCreated,
     PaymentMethodAttached,
     PaymentOperationAccepted,
@@ -128,6 +129,9 @@ TRANSITIONS: Final[Mapping[tuple[Status, Trigger], Status]] = {
 """From a status by a trigger to a status; what is not in it cannot happen. Of a cancelled or expired authorization the
 rail is asked to give it up first, so that both end the payment only when it has."""
 
+UNBEGUN: Final = frozenset({_S.REQUIRES_PAYMENT_METHOD, _S.REQUIRES_CONFIRMATION, _S.REQUIRES_APPROVAL})
+"""Nobody has had it done yet; an intent that is left in one of these lapses."""
+
 ENDED: Final = frozenset({_S.SUCCEEDED, _S.PARTIALLY_CAPTURED, _S.CANCELED, _S.EXPIRED})
 """Nothing more is authorized or captured. What was captured can be refunded."""
 
@@ -204,6 +208,8 @@ class Payment(Struct, frozen=True, kw_only=True):
     method: Method | None = None
     before_method: int = 0
     """How many requests there were when the method was attached: they were made with another."""
+    hurried: int | None = None
+    """How many there were when somebody would wait no longer for the next attempt."""
     requests: Mapping[str, Request] = {}
     approvers: frozenset[str] = frozenset()
     authorized: int = 0
@@ -217,6 +223,11 @@ class Payment(Struct, frozen=True, kw_only=True):
         """The latest attempt."""
         begun = [request for request in self.requests.values() if request.operation in BEGINS]
         return begun[-1] if begun else None
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether the next attempt is not to be waited for."""
+        return self.hurried == len(self.requests)
 
     @property
     def open(self) -> list[Request]:
@@ -239,12 +250,17 @@ def create(
     approvals: int,
     expires_at: datetime | None,
     now: datetime,
+    life: timedelta | None = None,
     description: str = "",
     reference: str = "",
     descriptor: str = "",
     metadata: dict[str, str] | None = None,
 ) -> PaymentIntentCreated:
-    """An intent without a method; raises PaymentExpiresInPast."""
+    """An intent without a method; raises PaymentExpiresInPast.
+
+    Args:
+        life: How long it is left for somebody to have it done, where no time is given; None for ever.
+    """
     if expires_at is not None and expires_at <= now:
         raise PaymentExpiresInPast(expires_at)
     return PaymentIntentCreated(
@@ -260,6 +276,7 @@ def create(
         reference=reference,
         descriptor=descriptor,
         metadata=metadata or {},
+        lapses_at=now + life if life is not None and expires_at is None else None,
     )
 
 
@@ -324,6 +341,23 @@ def start(payment: Payment, *, route: str, decision: dict[str, Any], now: dateti
     )
 
 
+def retry(payment: Payment, *, now: datetime) -> list[Event]:
+    """Try again with the method it has: at once what waits for a later attempt; anew what has failed for good.
+
+    Raises:
+        PaymentStatusForbids: No attempt failed with that method, or one is about to be made; or its time has come.
+        PaymentOutcomeIsUnknown, PaymentBusy: An attempt is under way.
+    """
+    if payment.status is Status.REQUIRES_PAYMENT_METHOD and payment.method is not None:
+        attached = attach(payment, method=payment.method)
+        return [attached, confirm(evolve(payment, attached, now), now=now)]
+    _must_allow(payment, Trigger.ATTEMPT, "retry", now)
+    _must_be_settled(payment)
+    if len(payment.requests) == payment.before_method or payment.is_hurried:
+        raise PaymentStatusForbids(payment.id, payment.status, "retry")
+    return [PaymentHurried()]
+
+
 def increase(payment: Payment, *, amount: int, now: datetime) -> PaymentOperationRequested:
     """Have more promised upon the authorization.
 
@@ -375,7 +409,7 @@ def expire(payment: Payment, *, now: datetime) -> PaymentExpired | PaymentOperat
         What `cancel` raises.
     """
     if not is_due(payment, now):
-        raise PaymentNotDue(payment.id, payment.intent.expires_at)
+        raise PaymentNotDue(payment.id, due_at(payment))
     if payment.status is Status.REQUIRES_CAPTURE:
         return _requested_void(payment, EXPIRY)
     _must_allow(payment, Trigger.EXPIRED, "expire")
@@ -510,7 +544,14 @@ def _misunderstood(payment: Payment, request: Request, why: str) -> PaymentOutco
 
 def is_due(payment: Payment, now: datetime) -> bool:
     """Whether its time has come."""
-    return payment.intent.expires_at is not None and payment.intent.expires_at <= now
+    at = due_at(payment)
+    return at is not None and at <= now
+
+
+def due_at(payment: Payment) -> datetime | None:
+    """When its time comes, as it is now: the client's, or that at which an intent that nobody had done lapses."""
+    intent = payment.intent
+    return intent.expires_at or (intent.lapses_at if payment.status in UNBEGUN else None)
 
 
 def _must_allow(payment: Payment, trigger: Trigger, operation: str, now: datetime | None = None) -> None:
@@ -611,6 +652,8 @@ def evolve(payment: Payment, event: Event, at: datetime) -> Payment:
             return _done(payment, event)
         case PaymentAnswerContradicted(request_id=request_id):
             return _with(payment, replace(payment.requests[request_id], contradicted=True))
+        case PaymentHurried():
+            return replace(payment, hurried=len(payment.requests))
         case PaymentFailed():
             return _by(payment, Trigger.FAILED)
         case PaymentCanceled():

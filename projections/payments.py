@@ -106,6 +106,7 @@ def _created(recorded: Recorded, intent: PaymentIntentCreated) -> Change:
             "approved": 0,
             "contradicted": False,
             "expires_at": intent.expires_at,
+            "lapses_at": intent.lapses_at,
             "maker": recorded.metadata.actor,
             "description": intent.description or None,
             "reference": intent.reference or None,

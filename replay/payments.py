@@ -29,6 +29,7 @@ from domain.events import (
     PaymentEvent,
     PaymentExpired,
     PaymentFailed,
+    PaymentHurried,
     PaymentIntentCreated,
     PaymentMethodAttached,
     PaymentOperationAccepted,
@@ -53,6 +54,7 @@ _BEGINNINGS: Final = {("card", "in"): "authorize", ("ach", "in"): "collect", ("u
     (rail, "out"): "payout" for rail in ("ach", "wire", "upi")
 }
 _OPEN: Final = ("requested", "unknown", "accepted")
+_UNBEGUN: Final = ("requires_payment_method", "requires_confirmation", "requires_approval")
 _OVER: Final = ("succeeded", "partially_captured", "canceled", "expired")
 
 _WHEN: Final[Mapping[type[Event], tuple[str, ...]]] = {
@@ -61,12 +63,13 @@ _WHEN: Final[Mapping[type[Event], tuple[str, ...]]] = {
     PaymentApproved: ("requires_approval",),
     PaymentAttemptStarted: ("processing",),
     PaymentActionRequired: ("processing",),
+    PaymentHurried: ("processing",),
     PaymentFailed: ("processing", "requires_action"),
     PaymentCanceled: ("requires_payment_method", "requires_confirmation", "requires_approval", "processing"),
     PaymentExpired: ("requires_payment_method", "requires_confirmation", "requires_approval", "processing"),
 }
 """In which statuses these can be; anything else can be in any, for all that the status says."""
-_AT_REST: Final = (PaymentAttemptStarted, PaymentFailed, PaymentCanceled, PaymentExpired)
+_AT_REST: Final = (PaymentAttemptStarted, PaymentHurried, PaymentFailed, PaymentCanceled, PaymentExpired)
 """These can be only while no rail has anything to answer."""
 
 
@@ -124,6 +127,8 @@ class PaymentThen(Struct):
     approvers: set[str] = field(default_factory=set)
     contradicted: bool = False
     method: Method | None = None
+    tried: bool = False
+    """Whether an attempt was made with that method."""
     rail: str | None = None
     route: str | None = None
     requests: dict[str, RequestThen] = field(default_factory=dict)
@@ -260,8 +265,11 @@ class Payments:
             self._contradicts(recorded, "a payment created once", "again")
         if intent.amount < 1 or intent.approvals < 0:
             self._contradicts(recorded, "a positive amount", f"{intent.amount}, {intent.approvals} approvals")
-        if intent.expires_at is not None and intent.expires_at <= recorded.recorded_at:
-            self._contradicts(recorded, "a time to come", intent.expires_at.isoformat())
+        for at in (intent.expires_at, intent.lapses_at):
+            if at is not None and at <= recorded.recorded_at:
+                self._contradicts(recorded, "a time to come", at.isoformat())
+        if intent.expires_at is not None and intent.lapses_at is not None:
+            self._contradicts(recorded, "one end", f"{intent.expires_at} and {intent.lapses_at}")
         self.known[recorded.stream_id] = PaymentThen(
             id=recorded.stream_id,
             intent=intent,
@@ -297,16 +305,20 @@ class Payments:
             self._contradicts(recorded, " or ".join(statuses), payment.status)
         if isinstance(event, _AT_REST) and payment.open:
             self._contradicts(recorded, "nothing that a rail has still to answer", payment.open[0].id)
-        due = payment.intent.expires_at is not None and payment.intent.expires_at <= recorded.recorded_at
+        lapses_at = payment.intent.lapses_at if payment.status in _UNBEGUN else None
+        ends_at = payment.intent.expires_at or lapses_at
+        due = ends_at is not None and ends_at <= recorded.recorded_at
         if isinstance(event, PaymentExpired) and not due:
-            self._contradicts(recorded, "its time to have come", f"expires at {payment.intent.expires_at}")
-        if isinstance(event, PaymentConfirmed | PaymentApproved | PaymentAttemptStarted) and due:
-            self._contradicts(recorded, "its end", f"expires at {payment.intent.expires_at}")
+            self._contradicts(recorded, "its time to have come", f"expires at {ends_at}")
+        if isinstance(event, PaymentConfirmed | PaymentApproved | PaymentAttemptStarted | PaymentHurried) and due:
+            self._contradicts(recorded, "its end", f"expires at {ends_at}")
+        if isinstance(event, PaymentHurried) and not payment.tried:
+            self._contradicts(recorded, "an attempt that failed with this method", "none")
 
     def _evolve(self, recorded: Recorded, payment: PaymentThen) -> None:
         match recorded.event:
             case PaymentMethodAttached(method=method):
-                payment.method, payment.rail = method, _RAILS[type(method)]
+                payment.method, payment.rail, payment.tried = method, _RAILS[type(method)], False
                 if (payment.rail, payment.intent.direction) not in _BEGINNINGS:
                     self._contradicts(recorded, f"a way for money to go {payment.intent.direction}", payment.rail)
                 payment.status = "requires_confirmation"
@@ -327,6 +339,8 @@ class Payments:
                 self._ask(recorded, payment, asked)
             case PaymentActionRequired():
                 payment.status = "requires_action"
+            case PaymentHurried():
+                pass
             case PaymentFailed():
                 payment.status = "requires_payment_method"
             case PaymentCanceled():
@@ -346,6 +360,7 @@ class Payments:
         request = self._add(recorded, payment, event)
         request.rail, request.route, request.decision = event.rail, event.route, event.decision or None
         payment.status, payment.rail, payment.route = "processing", event.rail, event.route
+        payment.tried = True
 
     def _ask(self, recorded: Recorded, payment: PaymentThen, event: PaymentOperationRequested) -> None:
         self._look_at_asked(recorded, payment, event)

@@ -23,6 +23,7 @@ from commands.payment import (
     RecordDecline,
     RecordSilence,
     RefundPayment,
+    RetryPayment,
     StartAttempt,
 )
 from domain.payment import Payment, Request
@@ -96,7 +97,7 @@ class Till:
 async def write_payments(store: EventStore) -> dict[str, Payment]:
     """Upon what `write_everything` wrote: payments at every stage of their lives, as they then are, by name."""
     in_memory = isinstance(store, MemoryEventStore)
-    async with started(store) as desk:
+    async with started(store, intent_life=timedelta(days=30)) as desk:
         till = Till(desk)
         for code in ("merchant", "frozen"):
             await desk.submit(asked(open_account(code, "liability")))
@@ -132,6 +133,13 @@ async def _write_beginnings(till: Till) -> None:
     await till.start("given up")
     await till.declined("given up", "later")
     await till.step(GiveUpPayment, "given up", reason="enough")
+    await till.create("tried again", 900, "card")
+    await till.start("tried again")
+    await till.declined("tried again", "never")
+    await till.step(RetryPayment, "tried again")
+    await till.start("tried again")
+    await till.declined("tried again", "later")
+    await till.step(RetryPayment, "tried again")
 
 
 async def _write_cards(till: Till) -> None:

@@ -74,8 +74,9 @@ class Settings(BaseSettings):
 
     `queue_max` is how many commands may wait; `patience_s` how long a caller waits for an answer, and `body_patience_s`
     how long a request's body may take to arrive, in seconds; `body_bytes_max` how large it may be, and a batch's
-    `batch_body_bytes_max`; `streams_max` how many event streams a process has open at once. `server` is the one
-    that commands ask which can. `rails` is a file of rails and routes, or a simulator's URL.
+    `batch_body_bytes_max`; `streams_max` how many event streams a process has open at once; `intent_days` how long a
+    payment's intent is left for somebody to have it done, unless its client says, 0 for ever. `server` is the one that
+    commands ask which can. `rails` is a file of rails and routes, or a simulator's URL.
     """
 
     model_config = SettingsConfigDict(env_prefix="DAYBOOK_", env_ignore_empty=True, extra="forbid", frozen=True)
@@ -91,6 +92,7 @@ class Settings(BaseSettings):
     body_bytes_max: int = Field(default=1024 * 1024, ge=1024)
     batch_body_bytes_max: int = Field(default=16 * 1024 * 1024, ge=1024)
     streams_max: int = Field(default=100, ge=0)
+    intent_days: int = Field(default=30, ge=0, le=3650)
     rails: Annotated[str, AfterValidator(_rails)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"

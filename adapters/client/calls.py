@@ -615,6 +615,11 @@ def confirm_payment(payment: str, **asking: Unpack[Asking]) -> Call[ChangedPayme
     return _of_payment("confirm_payment", "confirm", payment, {}, asking)
 
 
+def retry_payment(payment: str, **asking: Unpack[Asking]) -> Call[ChangedPayment]:
+    """Try again with the method it has: at once what waits for another attempt, anew what came back without one."""
+    return _of_payment("retry_payment", "retry", payment, {}, asking)
+
+
 def approve_payment(payment: str, **asking: Unpack[Asking]) -> Call[ChangedPayment]:
     """Give, as this client's actor, one of the approvals it waits for. It cannot be part of a batch."""
     return _command("", f"/v1/payments/{_step(payment)}/approve", ChangedPayment, {}, asking)

@@ -147,6 +147,7 @@ class _Client:
     create_payment = Method(calls.create_payment)
     attach_method = Method(calls.attach_method)
     confirm_payment = Method(calls.confirm_payment)
+    retry_payment = Method(calls.retry_payment)
     approve_payment = Method(calls.approve_payment)
     increase_authorization = Method(calls.increase_authorization)
     capture_payment = Method(calls.capture_payment)

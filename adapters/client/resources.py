@@ -367,6 +367,7 @@ class _Payment(Resource, frozen=True, kw_only=True):
     approvals_required: int
     approvals_given: int
     expires_at: datetime | None
+    lapses_at: datetime | None
     description: str
     reference: str
     descriptor: str
@@ -379,6 +380,7 @@ class ChangedPayment(_Payment, frozen=True, kw_only=True):
     """A payment for `account_id`, or, a payout, from it, as a command left it.
 
     `authorized` is what a rail promised, `captured` what was claimed of it or collected, `refunded` what went back.
+    `lapses_at`: when it expires if nobody has had it done by then.
     """
 
     requests: list[PaymentRequestMade]
@@ -388,8 +390,8 @@ class Payment(_Payment, frozen=True, kw_only=True):
     """A payment for `account_id`, or, a payout, from it; `position` is that of the last change.
 
     `authorized` is what a rail promised, `captured` what was claimed of it or collected, `refunded` what went back.
-    `waits_for` is null of one that is over. `contradicted`: of one of its requests a rail has said the opposite of what
-    it had said.
+    `lapses_at`: when it expires if nobody has had it done by then. `waits_for` is null of one that is over.
+    `contradicted`: of one of its requests a rail has said the opposite of what it had said.
     """
 
     account_code: str

@@ -28,6 +28,7 @@ from commands.payment import (
     CreatePayment,
     IncreaseAuthorization,
     RefundPayment,
+    RetryPayment,
 )
 from domain import errors, ids
 from domain.errors import Refusal
@@ -97,6 +98,7 @@ COMMANDS: Final[dict[type[Command], Refusals]] = {
     ),
     AttachMethod: _OF_PAYMENT | {errors.PaymentMethodUnfit},
     ConfirmPayment: _OF_PAYMENT,
+    RetryPayment: _OF_RAIL,
     ApprovePayment: _OF_PAYMENT | {errors.PaymentApproverIsMaker, errors.PaymentApprovalNotWanted},
     IncreaseAuthorization: _OF_RAIL | {errors.AmountTooLarge},
     CapturePayment: _OF_RAIL | {errors.PaymentAmountExceeded},
@@ -459,6 +461,16 @@ OPERATIONS: Final[list[Operation]] = [
         resources.ChangedPayment,
         200,
         basket=Example(key="basket-1-confirmed", path=_BASKET, body={}),
+    ),
+    _command(
+        "retry_payment",
+        "/v1/payments/{payment}/retry",
+        RetryPayment,
+        "Payments",
+        "Try a payment again with the method it has",
+        resources.ChangedPayment,
+        200,
+        again=_upon("basket-1-again"),
     ),
     _command(
         "approve_payment",

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -43,7 +43,10 @@ from projections.api.events import Streams
 
 
 class Limits(Struct, frozen=True):
-    """What one process takes on: commands that wait, bodies in bytes, streams of events at once; times in seconds."""
+    """What one process takes on: commands that wait, bodies in bytes, streams of events at once; times in seconds.
+
+    `intent_days`: how long a payment's intent is left for somebody to have it done, unless its client says; 0 for ever.
+    """
 
     queue_max: int = desk.QUEUE_MAX
     patience_s: float = desk.PATIENCE_S
@@ -51,6 +54,7 @@ class Limits(Struct, frozen=True):
     body_bytes_max: int = intake.BODY_BYTES_MAX
     batch_body_bytes_max: int = intake.BATCH_BODY_BYTES_MAX
     streams_max: int = events.STREAMS_MAX
+    intent_days: int = 30
 
 
 LIMITS: Final = Limits()
@@ -95,7 +99,13 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
         def projectors() -> Sequence[Status]:
             return projector.status() if projector is not None else ()
 
-        writer = Desk(PostgresEventStore(dsn), report=failed, queue_max=limits.queue_max, patience_s=limits.patience_s)
+        writer = Desk(
+            PostgresEventStore(dsn),
+            report=failed,
+            queue_max=limits.queue_max,
+            patience_s=limits.patience_s,
+            intent_life=timedelta(days=limits.intent_days) or None,
+        )
         metrics.watch(writer, projectors)
         writer.start()
         if projector is not None:

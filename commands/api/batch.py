@@ -28,6 +28,7 @@ from commands.payment import (
     CreatePayment,
     IncreaseAuthorization,
     RefundPayment,
+    RetryPayment,
 )
 
 PATH: Final = "/v1/batches"
@@ -51,6 +52,7 @@ ANSWERS: Final[dict[type[Command], tuple[int, _Resource]]] = {
     CreatePayment: (201, payment),
     AttachMethod: (200, payment),
     ConfirmPayment: (200, payment),
+    RetryPayment: (200, payment),
     IncreaseAuthorization: (200, payment),
     CapturePayment: (200, payment),
     CancelPayment: (200, payment),

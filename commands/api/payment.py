@@ -21,6 +21,7 @@ from commands.payment import (
     CreatePayment,
     IncreaseAuthorization,
     RefundPayment,
+    RetryPayment,
 )
 from domain import ids
 from domain import payment as rules
@@ -54,6 +55,7 @@ def payment(outcome: Outcome) -> dict[str, Any]:
         "approvals_required": intent.approvals,
         "approvals_given": len(known.approvers),
         "expires_at": None if intent.expires_at is None else instant(intent.expires_at),
+        "lapses_at": None if intent.lapses_at is None else instant(intent.lapses_at),
         "description": intent.description,
         "reference": intent.reference,
         "descriptor": intent.descriptor,
@@ -118,6 +120,10 @@ async def post_confirm(request: Request) -> Response:
     return await _upon_payment(request, ConfirmPayment)
 
 
+async def post_retry(request: Request) -> Response:
+    return await _upon_payment(request, RetryPayment)
+
+
 async def post_approve(request: Request) -> Response:
     """Whoever asks approves: that somebody else did is not theirs to say."""
     return await _upon_payment(request, ApprovePayment, {"approver": request.state.context["actor"]})
@@ -177,6 +183,7 @@ routes = [
     Route("/v1/payments", post_payment, methods=["POST"]),
     Route("/v1/payments/{payment}/method", post_method, methods=["POST"]),
     Route("/v1/payments/{payment}/confirm", post_confirm, methods=["POST"]),
+    Route("/v1/payments/{payment}/retry", post_retry, methods=["POST"]),
     Route("/v1/payments/{payment}/approve", post_approve, methods=["POST"]),
     Route("/v1/payments/{payment}/increase", post_increase, methods=["POST"]),
     Route("/v1/payments/{payment}/capture", post_capture, methods=["POST"]),

@@ -1,7 +1,7 @@
 -- create_payments --
 -- A payment is created once, before anything else happens to it.
 COPY payments (payment_id, book_id, account_id, position, created_at, status, direction, amount, currency, authorized,
-               captured, refunded, capture, approvals, approved, contradicted, expires_at, maker, description,
+               captured, refunded, capture, approvals, approved, contradicted, expires_at, lapses_at, maker, description,
                reference, descriptor, metadata, version, changed, changed_at) FROM STDIN;
 
 -- start_attempts --

@@ -19,6 +19,7 @@ CREATE TABLE payments (
     route        text,
     method       jsonb,
     expires_at   timestamptz,
+    lapses_at    timestamptz,
     maker        text NOT NULL,
     description  text,
     reference    text,
@@ -36,6 +37,9 @@ CREATE INDEX payments_reference ON payments (reference) WHERE reference IS NOT N
 CREATE INDEX payments_contradicted ON payments (position) WHERE contradicted;
 CREATE INDEX payments_expiring ON payments (expires_at)
     WHERE expires_at IS NOT NULL AND status NOT IN ('succeeded', 'partially_captured', 'canceled', 'expired');
+CREATE INDEX payments_lapsing ON payments (lapses_at)
+    WHERE lapses_at IS NOT NULL
+      AND status IN ('requires_payment_method', 'requires_confirmation', 'requires_approval');
 COMMENT ON COLUMN payments.changed IS 'Position of the last event of the payment, changed_at its time; position of the first.';
 COMMENT ON COLUMN payments.approved IS 'How many of the approvals were given.';
 COMMENT ON COLUMN payments.method IS 'What it is paid with; of account numbers the last four characters.';

@@ -632,7 +632,7 @@ WITH t AS (
 )
 SELECT as_of, head, payment_id, page.book_id, page.account_id, code AS account_code, direction, page.status,
        amount, page.currency, authorized, captured, refunded, capture, rail, route, method, contradicted, approvals,
-       approved, expires_at, description, reference, descriptor, page.metadata, maker, created_at, changed_at,
+       approved, expires_at, lapses_at, description, reference, descriptor, page.metadata, maker, created_at, changed_at,
        page.version, changed,
        ARRAY(
            SELECT to_jsonb(q) FROM payment_requests AS q WHERE q.payment_id = page.payment_id ORDER BY q.position
@@ -650,7 +650,7 @@ WITH t AS (
 )
 SELECT as_of, head, payment_id, payments.book_id, payments.account_id, code AS account_code, direction, payments.status,
        amount, payments.currency, authorized, captured, refunded, capture, rail, route, method, contradicted, approvals,
-       approved, expires_at, description, reference, descriptor, payments.metadata, maker, created_at, changed_at,
+       approved, expires_at, lapses_at, description, reference, descriptor, payments.metadata, maker, created_at, changed_at,
        payments.version, changed,
        ARRAY(
            SELECT to_jsonb(q) FROM payment_requests AS q WHERE q.payment_id = payments.payment_id ORDER BY q.position
@@ -727,6 +727,12 @@ WITH t AS (
            SELECT FROM payment_requests AS q
            WHERE q.payment_id = payments.payment_id AND state IN ('requested', 'unknown', 'accepted')
        )
+     ORDER BY position LIMIT %(limit)s)
+    UNION ALL
+    (SELECT 'expire', payment_id, position, lapses_at, NULL, NULL, rail, route, NULL
+     FROM payments
+     WHERE lapses_at <= now() AND status IN ('requires_payment_method', 'requires_confirmation', 'requires_approval')
+       AND position > %(after)s::bigint
      ORDER BY position LIMIT %(limit)s)
     UNION ALL
     (SELECT 'request', open.*

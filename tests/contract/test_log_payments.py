@@ -108,6 +108,7 @@ OF_PAYMENTS = {
     "route": "'x'",
     "method": """'{"type": "x"}'""",
     "expires_at": "now()",
+    "lapses_at": "now()",
     "maker": "'nobody'",
     "description": "'x'",
     "reference": "'x'",

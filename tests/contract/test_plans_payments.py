@@ -23,11 +23,14 @@ MIDDLE: Final = ids.show(ids.PAYMENT, UUID(md5(b"payment 10000").hexdigest()))
 _FILL = f"""
 INSERT INTO daybook_read.payments (payment_id, book_id, account_id, position, created_at, status, direction, amount,
                                    currency, authorized, captured, refunded, capture, approvals, approved, contradicted,
-                                   rail, maker, reference, version, changed, changed_at, expires_at)
+                                   rail, maker, reference, version, changed, changed_at, expires_at,
+                                   lapses_at)
 SELECT md5('payment ' || n)::uuid, '{BUSY}', CASE WHEN n % 5000 = 1 THEN '{RARE}' ELSE '{BUSY}' END::uuid, 10 * n,
-       now(), CASE WHEN n % 4000 = 2 THEN 'processing' WHEN n % 100 = 3 THEN 'canceled' ELSE 'succeeded' END, 'in', n,
+       now(), CASE WHEN n % 4000 = 2 THEN 'processing' WHEN n % 7000 = 6 THEN 'requires_confirmation'
+                   WHEN n % 100 = 3 THEN 'canceled' ELSE 'succeeded' END, 'in', n,
        'EUR', 0, n, 0, 'automatic', 0, 0, n % 7000 = 5, 'card', 'me', 'order-' || n, 6, 10 * n + 5, now(),
-       now() - interval '1 day'
+       CASE WHEN n % 7000 <> 6 THEN now() - interval '1 day' END,
+       CASE WHEN n % 7000 = 6 THEN now() - interval '1 day' ELSE now() + interval '1 day' END
 FROM generate_series(1, {PAYMENTS}) AS n;
 INSERT INTO daybook_read.payment_requests (payment_id, request_id, position, operation, rail, route, amount, state,
                                            final, reference, contradicted, requested_at, changed)
@@ -103,5 +106,5 @@ def test_what_is_due(many: tuple[TestClient, list[Watched]]) -> None:
     assert client.portal is not None
     rows = client.portal.call(reads[0].fetch, "payments_due", {"projections": [], "limit": 500, "after": 0})
 
-    assert sorted(row["kind"] for row in rows) == ["attempt"] * 2 + ["expire"] * 2 + ["request"] * 3
+    assert sorted(row["kind"] for row in rows) == ["attempt"] * 2 + ["expire"] * 5 + ["request"] * 3
     assert max(map(looked_at, steps(reads))) <= LOOKED_AT_MAX

@@ -16,7 +16,7 @@ from adapters.postgres.reads import PostgresReads
 from adapters.postgres.store import PostgresEventStore
 from domain import payment as payment_rules
 from domain.events import recorded
-from domain.payment import Payment
+from domain.payment import UNBEGUN, Payment
 from projections import payments
 from projections.projection import tracked_as
 from tests.conftest import Server, database_on
@@ -153,6 +153,12 @@ def test_what_is_due(paid: str) -> None:
         )
     [expired] = [row for row in due(paid) if row["kind"] == "expire"]
     assert expired["payment_id"] == expiring and expired["age_s"] == pytest.approx(60, abs=30)
+    left = {one.id for one in known.values() if one.status in UNBEGUN} - {expiring}
+    with psycopg.connect(paid) as connection:
+        connection.execute("UPDATE daybook_read.payments SET lapses_at = now() - interval '1 minute'")
+        connection.execute("UPDATE daybook_read.payments SET expires_at = NULL, lapses_at = NULL WHERE payment_id = %s",
+                           (expiring,))  # fmt: skip
+    assert {row["payment_id"] for row in due(paid) if row["kind"] == "expire"} == left
     paged, after = [], 0
     while page := due(paid, limit=2, after=after):
         paged += page

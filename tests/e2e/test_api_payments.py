@@ -4,6 +4,7 @@ No rail is asked anything here: what one would answer is put to a desk beside th
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -109,6 +110,7 @@ def test_an_intent_becomes_a_payment(shop: Shop) -> None:
         "approvals_required": 0,
         "approvals_given": 0,
         "expires_at": "2999-01-01T00:00:00.000000Z",
+        "lapses_at": None,
         "description": "Books",
         "reference": "order-1",
         "descriptor": "BOOKSHOP",
@@ -225,6 +227,40 @@ def test_an_authorization_is_increased_captured_and_refunded(shop: Shop, databas
     ]
     last = back["requests"][-1]
     assert (last["operation"], last["upon"], last["reason"]) == ("refund", part["requests"][-1]["id"], "Broken")
+
+
+def test_tried_again(shop: Shop, database: str) -> None:
+    """
+    With the method it has: anew after a no for good, once more and not twice at once after one for the moment.
+    """
+    payment = shop.pay(method=CARD, confirm=True)
+
+    def decline(retry: str) -> None:
+        said: dict[str, Any] = {"code": "91", "reason": "issuer_unavailable", "message": "No.", "retry": retry}
+        request_id = begin(database, payment)
+        by_daybook(database, RecordDecline(payment_id=uuid_of(payment), request_id=request_id, **said))
+
+    decline("never")
+    anew = shop.done(upon(payment, "retry"))
+    decline("later")
+    at_once = shop.done(upon(payment, "retry"))
+    twice = shop.ask(upon(payment, "retry"))
+
+    assert (anew["status"], anew["method"]) == ("processing", CARD)
+    assert (at_once["status"], at_once["version"]) == ("processing", anew["version"] + 3)
+    assert (twice.status_code, twice.json()["code"]) == (409, "payment_status_forbids")
+
+
+def test_an_intent_lapses(shop: Shop) -> None:
+    """
+    Thirty days after it is created, where neither the server nor the client is told otherwise.
+    """
+    intent = shop.pay()
+    told = shop.pay(expires_at="2999-01-01T00:00:00Z")
+
+    in_s = (datetime.fromisoformat(intent["lapses_at"]) - datetime.now(UTC)).total_seconds()
+    assert in_s == pytest.approx(30 * 24 * 3600, abs=60)
+    assert told["lapses_at"] is None
 
 
 def test_what_is_authorized_is_given_up_first(shop: Shop, database: str) -> None:
@@ -413,7 +449,7 @@ def test_a_dry_run_leaves_nothing(shop: Shop, database: str) -> None:
     assert head(database) == before
     assert shop.ask(upon(tried.json(), "confirm")).json()["code"] == "payment_not_found"
     made = shop.ask(PAYMENTS, wanted(method=CARD, confirm=True), key="k").json()
-    assert made == tried.json() | {"position": made["position"]}
+    assert made == tried.json() | {"position": made["position"], "lapses_at": made["lapses_at"]}
 
 
 def without(field: str, given: dict[str, Any]) -> dict[str, Any]:

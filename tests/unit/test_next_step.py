@@ -111,6 +111,18 @@ def test_nobody_waits_for_days() -> None:
     assert isinstance(step, GiveUp)
 
 
+def test_whoever_is_in_a_hurry() -> None:
+    """
+    What would wait for time to pass is attempted at once, for this one time; where no route can be, it is not.
+    """
+    life = Life().start().hear(declined(Retry.LATER))
+    life.take(*rules.retry(life.payment, now=life.at))
+
+    assert isinstance(life.next(), Attempt)
+    assert isinstance(life.next(NONE), GiveUp)
+    assert isinstance(life.start().hear(declined(Retry.LATER)).next(), Rest)
+
+
 def test_a_new_method_is_a_new_beginning() -> None:
     """
     Attempts made with the method before do not count against it.

@@ -22,6 +22,7 @@ from commands.payment import (
     GiveUpPayment,
     IncreaseAuthorization,
     RefundPayment,
+    RetryPayment,
     StartAttempt,
 )
 from domain import errors, ids, payment
@@ -86,6 +87,8 @@ def attempts(known: Payment) -> Iterator[Callable[[], Event]]:
     yield partial(payment.capture, known, amount=None, final=False, now=NOW)
     yield partial(payment.cancel, known, reason="")
     yield partial(payment.give_up, known, reason="")
+    if known.status is not Status.REQUIRES_PAYMENT_METHOD:  # There it is what attaching and confirming are.
+        yield lambda: payment.retry(known, now=NOW)[0]
     for amount in (1, None):
         yield partial(payment.refund, known, amount=amount, upon=None, reason="")
     for request in known.requests.values():
@@ -236,7 +239,7 @@ class Story:
         self.now = NOW
         self.store = MemoryEventStore(lambda: self.now)
         self.reports: Reports = []
-        self.desk = desk(self.store, self.reports)
+        self.desk = desk(self.store, self.reports, intent_life=said_of.pop("life", None))
         for each in [
             open_book(),
             open_account("bank", "equity"),
@@ -283,6 +286,7 @@ class Story:
             "approve": lambda: ApprovePayment(**of, approver=rest[0]),
             "start": lambda: StartAttempt(**of, route="first"),
             "give_up": lambda: GiveUpPayment(**of, reason="no"),
+            "retry": lambda: RetryPayment(**of),
             "increase": lambda: IncreaseAuthorization(**of, amount=amount or 1),
             "capture": lambda: CapturePayment(**of, amount=amount, final="final" in rest),
             "cancel": lambda: CancelPayment(**of, reason=rest[0] if rest else ""),
@@ -329,6 +333,7 @@ class Story:
 
 OUT = {"direction": "out", "rail": "ach"}
 DUE = {"expires_at": EXPIRY}
+LIFE = {"life": timedelta(hours=1)}
 TWO = {"approvals": 2}
 
 
@@ -371,6 +376,23 @@ TWO = {"approvals": 2}
         ({}, "start accepted cancel", errors.PaymentBusy),
         ({}, "start silence cancel", errors.PaymentOutcomeIsUnknown),
         ({}, "start yes cancel cancel", errors.PaymentBusy),
+        ({}, "retry", errors.PaymentStatusForbids),
+        ({"confirm": False}, "retry", errors.PaymentStatusForbids),
+        ({"confirm": False, "rail": None}, "retry", errors.PaymentStatusForbids),
+        (TWO, "retry", errors.PaymentStatusForbids),
+        ({}, "start retry", errors.PaymentBusy),
+        ({}, "start silence retry", errors.PaymentOutcomeIsUnknown),
+        ({}, "start again retry retry", errors.PaymentStatusForbids),
+        ({}, "start no retry retry", errors.PaymentStatusForbids),
+        ({}, "start again give_up method:card confirm retry", errors.PaymentStatusForbids),
+        (DUE, "start again later retry", errors.PaymentStatusForbids),
+        (DUE, "start no later retry", errors.PaymentStatusForbids),
+        ({**LIFE, "confirm": False}, "expire", errors.PaymentNotDue),
+        ({**LIFE, "confirm": False}, "later confirm", errors.PaymentStatusForbids),
+        ({**LIFE, **TWO}, "later approve:ann", errors.PaymentStatusForbids),
+        ({**LIFE, "confirm": False}, "later expire confirm", errors.PaymentStatusForbids),
+        (LIFE, "later expire", errors.PaymentNotDue),
+        (LIFE, "start yes later expire", errors.PaymentNotDue),
         ({}, "expire", errors.PaymentNotDue),
         (DUE, "expire", errors.PaymentNotDue),
         (DUE, "start later expire", errors.PaymentBusy),
@@ -409,6 +431,36 @@ def test_what_is_refused(said_of: dict[str, Any], story: str, refusal: type[Refu
     assert told.tell(last) == refusal.code
 
     assert (told.payment, len(told.store.postings)) == (known, postings)
+
+
+def test_tried_again() -> None:
+    """
+    With the method it has: anew where it failed for good, approvals and all; at once where another attempt would wait.
+    """
+    told = Story(approvals=1)
+    assert told.tell("approve:ann start no retry") == "done"
+    assert told.payment.status is Status.REQUIRES_APPROVAL and not told.payment.approvers
+    assert told.tell("approve:ann start again") == "done"
+    before = told.payment
+
+    assert told.tell("retry") == "done"
+
+    after = told.payment
+    assert (after.status, after.approvers, after.requests) == (before.status, before.approvers, before.requests)
+    assert after.is_hurried and told.tell("start") == "done" and not told.payment.is_hurried
+
+
+def test_an_intent_that_is_left_lapses() -> None:
+    """
+    After the life it was given when it was created, unless its client has said when; one that is under way does not.
+    """
+    left, chosen, under_way = Story(**LIFE, confirm=False), Story(**LIFE, **DUE), Story(**LIFE)
+    assert left.payment.intent.lapses_at == EXPIRY and chosen.payment.intent.lapses_at is None
+
+    assert left.tell("later expire") == "done" and left.payment.status is Status.EXPIRED
+    assert under_way.tell("later start yes capture yes") == "done"
+    back = Story(**LIFE)
+    assert back.tell("start later no expire") == "done" and back.payment.status is Status.EXPIRED
 
 
 def test_what_cannot_be_wanted() -> None:

@@ -48,14 +48,14 @@ def test_the_file(nothing_set: Path) -> None:
     Path("daybook.toml").write_text(
         'database_url = "postgresql://db/books"\nhome = "data"\nhost = "::1"\nport = 9000\nqueue_max = 5\n'
         'patience_s = 2.5\nbody_patience_s = 3\nlog_level = "error"\nlog_format = "json"\n'
-        "body_bytes_max = 2048\nbatch_body_bytes_max = 4096\nstreams_max = 7\n"
+        "body_bytes_max = 2048\nbatch_body_bytes_max = 4096\nstreams_max = 7\nintent_days = 3\n"
         'server = "http://ledger:8080"\nrails = "http://rails:8180"\n'
     )
 
     found = settings()
 
     assert set(found.model_dump().values()) == {
-        *("postgresql://db/books", Path("data"), "::1", 9000, 5, 2.5, 3.0, "error", "json", 2048, 4096, 7),
+        *("postgresql://db/books", Path("data"), "::1", 9000, 5, 2.5, 3.0, "error", "json", 2048, 4096, 7, 3),
         "http://ledger:8080",
         "http://rails:8180",
     }

@@ -13,6 +13,7 @@ from domain import ids
 from domain.events import (
     PaymentEvent,
     PaymentFailed,
+    PaymentHurried,
     PaymentIntentCreated,
     PaymentOperationAccepted,
     PaymentOperationRequested,
@@ -141,11 +142,22 @@ CONTRADICTIONS: dict[str, tuple[str, str, int, Change]] = {
         0,
         lambda paid: {"expires_at": paid.events("succeeded")[0].recorded_at + timedelta(microseconds=1)},
     ),
+    "it ends twice": ("expired", "intent_created", 0, lambda paid: {"lapses_at": BEGAN + timedelta(days=9)}),
+    "it lapses before it is created": ("created", "intent_created", 0, lambda paid: {"lapses_at": BEGAN}),
+    "approved after it lapsed": (
+        "approved",
+        "intent_created",
+        0,
+        lambda paid: {"lapses_at": paid.events("approved")[0].recorded_at + timedelta(microseconds=1)},
+    ),
     "expired before its time": ("expired", "intent_created", 0, lambda paid: {"expires_at": BEGAN + timedelta(days=9)}),
 }
 
 
 WORDS = {
+    "it ends twice": "one end",
+    "it lapses before it is created": "a time to come",
+    "approved after it lapsed": "its end",
     "more is captured than is authorized": "at most the 1000 that are left",
     "more is refunded than was captured": "at most the 500 that are left",
     "less is voided than is left": "all of the 900 that are left",
@@ -200,6 +212,13 @@ SAYING: dict[str, tuple[str, str, int, str, Callable[[Paid], PaymentEvent]]] = {
         0,
         "nothing that a rail has still to answer",
         lambda paid: PaymentFailed(reason="x"),
+    ),
+    "hurried before an attempt": (
+        "succeeded",
+        "attempt_started",
+        0,
+        "an attempt that failed with this method",
+        lambda paid: PaymentHurried(),
     ),
     "captured while a capture is under way": (
         "captured twice",
