@@ -1,6 +1,6 @@
 """Commands upon payments. Those that say what a rail answered are Daybook's own; the rest are anybody's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from commands.command import (
 from domain import account as account_rules
 from domain import clearing, payment, rail
 from domain.clearing import Books, Effect
-from domain.errors import AccountNotFound, CurrencyMismatch, PaymentNotFound
+from domain.errors import AccountNotFound, CurrencyMismatch, PaymentNotFound, PaymentStatusForbids
 from domain.events import Event, PaymentOperationDone, PaymentOperationFailed
 from domain.ledger import Draft
 from domain.payment import Payment, Request
@@ -250,6 +250,18 @@ class ConfirmPayment(_OfPayment):
         return _step(known, payment.confirm(known, now=draft.now))
 
 
+class CheckoutPayment(AttachMethod):
+    """Say what it is paid with and have it done, in one step: what a payer asks, who shows the payment's secret."""
+
+    kind: ClassVar[str] = "checkout_payment"
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        if known.intent.direction != "in":
+            raise PaymentStatusForbids(known.id, known.status, self.kind)  # Nobody says where they are paid.
+        return _steps(known, payment.checkout(known, method=self.method.method(), now=draft.now))
+
+
 class RetryPayment(_OfPayment):
     """Try again with the method it has: at once what waits for another attempt, anew what came back without one."""
 
@@ -257,8 +269,7 @@ class RetryPayment(_OfPayment):
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         known = self.known(draft)
-        events = payment.retry(known, now=draft.now)
-        return [(known.id, version, event) for version, event in enumerate(events, known.version + 1)]
+        return _steps(known, payment.retry(known, now=draft.now))
 
 
 class ApprovePayment(_OfPayment):
@@ -436,7 +447,11 @@ class RecordSilence(RecordAnswer):
 
 
 def _step(known: Payment, event: Event) -> Decided:
-    return [(known.id, known.version + 1, event)]
+    return _steps(known, [event])
+
+
+def _steps(known: Payment, events: Iterable[Event]) -> Decided:
+    return [(known.id, version, event) for version, event in enumerate(events, known.version + 1)]
 
 
 def _asked(draft: Draft, known: Payment, event: Event) -> Decided:

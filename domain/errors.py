@@ -492,6 +492,10 @@ def refusal_from(code: str, details: dict[str, Any]) -> Refusal:
     return cls(**{f.name: msgspec.convert(details[f.name], f.type) for f in fields(cls)})
 
 
+class ClientSecretWrong(Exception):
+    """The Daybook-Client-Secret is missing, or is not this payment's."""
+
+
 class KeyInFlight(Exception):
     """A command with this Idempotency-Key is being decided right now."""
 

@@ -136,6 +136,16 @@ ENDED: Final = frozenset({_S.SUCCEEDED, _S.PARTIALLY_CAPTURED, _S.CANCELED, _S.E
 """Nothing more is authorized or captured. What was captured can be refunded."""
 
 
+PAYER_IS_TOLD: Final = frozenset(
+    {
+        *("account_closed", "authentication_required", "card_not_active", "declined_by_payer", "expired"),
+        *("expired_card", "incorrect_cvc", "incorrect_pin", "insufficient_funds", "invalid_account"),
+        *("invalid_address", "invalid_card", "issuer_unavailable", "limit_exceeded", "try_again"),
+    }
+)
+"""Reasons of a no that help a payer, and help a thief with nothing; of any other they are told that it was declined."""
+
+
 class State(StrEnum):
     """Of one operation."""
 
@@ -304,6 +314,16 @@ def confirm(payment: Payment, *, now: datetime) -> PaymentConfirmed:
     return PaymentConfirmed()
 
 
+def checkout(payment: Payment, *, method: Method, now: datetime) -> list[Event]:
+    """Say what it is paid with and have it done, in one step.
+
+    Raises:
+        What `attach` and `confirm` raise.
+    """
+    attached = attach(payment, method=method)
+    return [attached, confirm(evolve(payment, attached, now), now=now)]
+
+
 def approve(payment: Payment, *, approver: str, now: datetime) -> PaymentApproved:
     """One yes of those it waits for.
 
@@ -349,8 +369,7 @@ def retry(payment: Payment, *, now: datetime) -> list[Event]:
         PaymentOutcomeIsUnknown, PaymentBusy: An attempt is under way.
     """
     if payment.status is Status.REQUIRES_PAYMENT_METHOD and payment.method is not None:
-        attached = attach(payment, method=payment.method)
-        return [attached, confirm(evolve(payment, attached, now), now=now)]
+        return checkout(payment, method=payment.method, now=now)
     _must_allow(payment, Trigger.ATTEMPT, "retry", now)
     _must_be_settled(payment)
     if len(payment.requests) == payment.before_method or payment.is_hurried:
@@ -540,6 +559,11 @@ def _misunderstood(payment: Payment, request: Request, why: str) -> PaymentOutco
     if request.state is State.UNKNOWN:
         raise PaymentAnswerKnown(payment.id, request.id, request.state)
     return PaymentOutcomeUnknown(request_id=request.id, why=why)
+
+
+def told_to_payer(declined: str) -> str:
+    """The reason of a no as its payer may read it; empty for none."""
+    return declined if not declined or declined in PAYER_IS_TOLD else "declined"
 
 
 def is_due(payment: Payment, now: datetime) -> bool:

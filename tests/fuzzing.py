@@ -38,13 +38,17 @@ RULES: Final = [
 
 NOT_TO_SUCCEED: Final = {
     "POST /v1/holds/{hold}/expire",
+    "GET /v1/payments/{payment}/checkout",
+    "POST /v1/payments/{payment}/checkout",
+    "POST /v1/payments/{payment}/retry",
     "POST /v1/payments/{payment}/increase",
     "POST /v1/payments/{payment}/capture",
     "POST /v1/payments/{payment}/refund",
     "POST /v1/rails/{rail}/breaker",
     "POST /v1/rails/{rail}/routes/{route}/breaker",
 }
-"""Daybook itself ends what is due, before anybody can ask; and no rail is there to promise anything, or to be shut."""
+"""Daybook itself ends what is due, before anybody can ask; no rail is there to promise anything, to
+decline it, or to be shut; and nobody guesses a payment's secret."""
 
 _keys = count(1)
 

@@ -79,7 +79,7 @@ class Attempts(Generic[T]):
     def request(self, now: float) -> Wire:
         """The next request to send."""
         call, self._made = self._call, self._made + 1
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **call.headers}
         if self.key is not None:
             headers |= {"Content-Type": "application/json", "Idempotency-Key": self.key}
         content = None if call.body is None else msgspec.json.encode(call.body)

@@ -27,7 +27,9 @@ from adapters.client.resources import (
     ChangedAccount,
     ChangedHold,
     ChangedPayment,
+    Checkout,
     CircuitBreaker,
+    CreatedPayment,
     Entry,
     ErrorCatalogue,
     EventCatalogue,
@@ -64,6 +66,7 @@ class Call(Struct, Generic[T], frozen=True, kw_only=True):
     key: str | None = None
     command: str = ""
     arguments: Mapping[str, Any] = {}
+    headers: Mapping[str, str] = {}
     waits: bool = False
     """Whether it is a read that takes `min_position`."""
     accepts: tuple[int, ...] = ()
@@ -584,7 +587,7 @@ def create_payment(
     descriptor: str = "",
     metadata: Mapping[str, str] | None = None,
     **asking: Unpack[Asking],
-) -> Call[ChangedPayment]:
+) -> Call[CreatedPayment]:
     """Say that minor units are wanted for `account`, or, a payout, from it; `confirm` has it done at once."""
     body = {
         "book": book,
@@ -602,7 +605,7 @@ def create_payment(
         "descriptor": descriptor,
         "metadata": metadata,
     }
-    return _command("create_payment", "/v1/payments", ChangedPayment, body, asking)
+    return _command("create_payment", "/v1/payments", CreatedPayment, body, asking)
 
 
 def attach_method(payment: str, method: MethodGiven, **asking: Unpack[Asking]) -> Call[ChangedPayment]:
@@ -613,6 +616,12 @@ def attach_method(payment: str, method: MethodGiven, **asking: Unpack[Asking]) -
 def confirm_payment(payment: str, **asking: Unpack[Asking]) -> Call[ChangedPayment]:
     """Have it done."""
     return _of_payment("confirm_payment", "confirm", payment, {}, asking)
+
+
+def checkout_payment(payment: str, secret: str, method: MethodGiven, **asking: Unpack[Asking]) -> Call[Checkout]:
+    """Pay, as the payer: `secret` is the payment's `client_secret`. It cannot be part of a batch."""
+    call = _command("", f"/v1/payments/{_step(payment)}/checkout", Checkout, {"method": method}, asking)
+    return msgspec.structs.replace(call, headers={"Daybook-Client-Secret": secret})
 
 
 def retry_payment(payment: str, **asking: Unpack[Asking]) -> Call[ChangedPayment]:
@@ -756,6 +765,12 @@ def list_holds(**filters: Unpack[HoldFilter]) -> Listing[Hold]:
 def read_payment(payment: str, **reading: Unpack[Reading]) -> Call[PaymentStory]:
     """The payment of that id, with its requests, holds, journal entries and all that happened to it."""
     return _read(f"/v1/payments/{_step(payment)}", PaymentStory, reading)
+
+
+def read_checkout(payment: str, secret: str, **reading: Unpack[Reading]) -> Call[Checkout]:
+    """The payment as its payer may see it: `secret` is its `client_secret`."""
+    call = _read(f"/v1/payments/{_step(payment)}/checkout", Checkout, reading)
+    return msgspec.structs.replace(call, headers={"Daybook-Client-Secret": secret})
 
 
 def list_payments(**filters: Unpack[PaymentFilter]) -> Listing[Payment]:

@@ -386,6 +386,25 @@ class ChangedPayment(_Payment, frozen=True, kw_only=True):
     requests: list[PaymentRequestMade]
 
 
+class CreatedPayment(ChangedPayment, frozen=True, kw_only=True):
+    """A payment as it was created, with the secret by which its payer may see and pay it; null of a payout."""
+
+    client_secret: str | None
+
+
+class Checkout(Resource, frozen=True, kw_only=True):
+    """A payment as its payer may see it; `declined` is why the last attempt was, in a word."""
+
+    object: Literal["checkout"]
+    id: PaymentId
+    status: PaymentStatus
+    amount: Minor
+    currency: Currency
+    description: str
+    declined: str
+    expires_at: datetime | None
+
+
 class Payment(_Payment, frozen=True, kw_only=True):
     """A payment for `account_id`, or, a payout, from it; `position` is that of the last change.
 

@@ -61,6 +61,13 @@ PARAMETERS: Final[dict[str, Schema]] = {
         "schema": _KEY,
         "example": "me",
     },
+    "ClientSecret": {
+        "name": "Daybook-Client-Secret",
+        "in": "header",
+        "required": True,
+        "description": "The payment's `client_secret`, as whoever created it was answered and handed it on.",
+        "schema": _KEY,
+    },
     "RequestId": {
         "name": "Request-Id",
         "in": "header",
@@ -89,6 +96,7 @@ HEADERS: Final[dict[str, Schema]] = {
     "Idempotency-Replayed": {"description": "`true`: the first answer, given again.", "schema": {"const": "true"}},
     "Location": {"description": "Where the new thing is found.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait before asking again.", "schema": {"type": "integer"}},
+    "WWW-Authenticate": {"description": "What is asked for.", "schema": {"type": "string"}},
     "Allow": {"description": "The methods that the path takes.", "schema": {"type": "string"}},
 }
 
@@ -119,6 +127,8 @@ def codes(operation: Operation) -> list[str]:
         found += _SETTING
     if operation.waits:
         found.append("read_model_behind")
+    if operation.by_secret:
+        found.append("client_secret_wrong")
     if "text/event-stream" in operation.other_media:
         found.append("too_many_streams")
     return sorted(found, key=lambda code: (BY_CODE[code].status, code))
@@ -221,8 +231,11 @@ def _parameters(operation: Operation) -> Iterator[Schema]:
         key = next((example.key for example in operation.examples.values()), "")
         yield {**PARAMETERS["IdempotencyKey"], **({"example": key} if key else {})}
         actor = next((example.actor for example in operation.examples.values()), "")
-        yield {**PARAMETERS["Actor"], "example": actor} if actor else {"$ref": "#/components/parameters/Actor"}
+        if not operation.by_secret:
+            yield {**PARAMETERS["Actor"], "example": actor} if actor else {"$ref": "#/components/parameters/Actor"}
         yield {"$ref": "#/components/parameters/DryRun"}
+    if operation.by_secret:
+        yield {"$ref": "#/components/parameters/ClientSecret"}
     if operation.sets is not None:
         yield {"$ref": "#/components/parameters/Actor"}
         for name in path_parameters(operation):
@@ -328,6 +341,7 @@ def _problems(found: list[str], headers: list[str]) -> Schema:
     for code in found:
         members |= BY_CODE[code].members
     extra = ["Retry-After"] if any(BY_CODE[code].kind == "server" and BY_CODE[code].transient for code in found) else []
+    extra += ["WWW-Authenticate"] if any(BY_CODE[code].status == 401 for code in found) else []
     schema = {
         "allOf": [{"$ref": REF + "Problem"}],
         "properties": {"code": {"enum": found}, **{name: shown for name, shown in members.items() if name != "errors"}},

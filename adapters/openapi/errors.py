@@ -104,6 +104,12 @@ OTHERS: Final = [
     ),
     _request("http_malformed", 400, "This is not HTTP as Daybook understands it.", "The connection is closed."),
     _request(
+        "client_secret_wrong",
+        401,
+        "The Daybook-Client-Secret is missing, or is not this payment's.",
+        "It comes with the answer that a payment was created. Whether there is such a payment is not said.",
+    ),
+    _request(
         "rail_not_found",
         404,
         "Payments go by no such rail from here.",

@@ -24,6 +24,7 @@ from commands.payment import (
     AttachMethod,
     CancelPayment,
     CapturePayment,
+    CheckoutPayment,
     ConfirmPayment,
     CreatePayment,
     IncreaseAuthorization,
@@ -36,6 +37,7 @@ from projections.api.accounts import AccountList, AccountRead, PostingList
 from projections.api.audit_trail import AuditList
 from projections.api.balances import BalanceList, BalanceRead
 from projections.api.books import BookList, BookRead
+from projections.api.checkout import CheckoutRead
 from projections.api.events import EventList
 from projections.api.holds import HoldList, HoldRead
 from projections.api.journal import EntryList, EntryRead
@@ -98,6 +100,7 @@ COMMANDS: Final[dict[type[Command], Refusals]] = {
     ),
     AttachMethod: _OF_PAYMENT | {errors.PaymentMethodUnfit},
     ConfirmPayment: _OF_PAYMENT,
+    CheckoutPayment: _OF_PAYMENT | {errors.PaymentMethodUnfit},
     RetryPayment: _OF_RAIL,
     ApprovePayment: _OF_PAYMENT | {errors.PaymentApproverIsMaker, errors.PaymentApprovalNotWanted},
     IncreaseAuthorization: _OF_RAIL | {errors.AmountTooLarge},
@@ -149,6 +152,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """The command's field that is its request's actor, and so is not asked for in the body."""
     sets: type[BaseModel] | None = None
     """The body of what changes something that is not in the ledger, and so needs no key; `model` is None then."""
+    by_secret: bool = False
+    """Whether whoever asks is known by a payment's client secret alone."""
     errors: tuple[str, ...] = ()
     """Codes that it alone can answer with, and are no refusals."""
 
@@ -166,6 +171,7 @@ def _command(
     answers: Any,
     status: int,
     by_actor: str = "",
+    by_secret: bool = False,
     **examples: Example,
 ) -> Operation:
     return Operation(
@@ -179,6 +185,7 @@ def _command(
         status=status,
         refusals=COMMANDS[model],
         by_actor=by_actor,
+        by_secret=by_secret,
         examples=examples,
     )
 
@@ -426,7 +433,7 @@ OPERATIONS: Final[list[Operation]] = [
         CreatePayment,
         "Payments",
         "Create a payment",
-        resources.ChangedPayment,
+        resources.CreatedPayment,
         201,
         intent=_payment("invoice-1", "revenue:sales", 49_90, reference="invoice-1", expires_at=_UNTIL),
         card=_payment("basket-1", "revenue:sales", 30_00, method=_CARD, capture="manual", metadata={"basket": "1"}),
@@ -461,6 +468,17 @@ OPERATIONS: Final[list[Operation]] = [
         resources.ChangedPayment,
         200,
         basket=Example(key="basket-1-confirmed", path=_BASKET, body={}),
+    ),
+    _command(
+        "checkout_payment",
+        "/v1/payments/{payment}/checkout",
+        CheckoutPayment,
+        "Payments",
+        "Pay, as the payer",
+        resources.Checkout,
+        200,
+        by_secret=True,
+        stranger=Example(key="basket-1-paid", path=_BASKET, body={"method": _CARD}, refused="client_secret_wrong"),
     ),
     _command(
         "retry_payment",
@@ -727,6 +745,19 @@ OPERATIONS: Final[list[Operation]] = [
         resources.PaymentStory,
         errors.PaymentNotFound,
         basket=Example(path=_BASKET),
+    ),
+    Operation(
+        id="read_checkout",
+        method="get",
+        path="/v1/payments/{payment}/checkout",
+        tag="Payments",
+        summary="One payment, as its payer may see it",
+        model=CheckoutRead,
+        answers=resources.Checkout,
+        refusals=frozenset({errors.PaymentNotFound}),
+        waits=True,
+        by_secret=True,
+        examples={"stranger": Example(path=_BASKET, refused="client_secret_wrong")},
     ),
     _read(
         "list_records",

@@ -24,6 +24,7 @@ from adapters.postgres.datastore import connect
 from adapters.postgres.migrate import MigrationError, available
 from adapters.postgres.projecting import Status
 from adapters.postgres.reads import PostgresReads
+from adapters.postgres.secrets import client_secrets
 from adapters.postgres.store import PostgresEventStore
 from adapters.projector import Projector
 from adapters.rails.wiring import NO_RAILS, Wiring, connected
@@ -36,6 +37,7 @@ from adapters.web.rails import Rails
 from commands import desk
 from commands.api import routes as command_routes
 from commands.api.batch import PATH as BATCHES
+from commands.api.payment import CHECKOUT, PAYER
 from commands.desk import Desk
 from projections.api import events
 from projections.api import routes as read_routes
@@ -94,6 +96,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         await asyncio.to_thread(must_be_migrated, dsn)
+        secrets = await asyncio.to_thread(client_secrets, dsn)
         projector = Projector(dsn, on_event=projecting) if project else None
 
         def projectors() -> Sequence[Status]:
@@ -123,6 +126,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
                     "paying": paying_on,
                     "rails": known_rails,
                     "reads": reads,
+                    "client_secrets": secrets,
                     "streams": Streams(limits.streams_max),
                     "metrics": metrics,
                     "readiness": Readiness(dsn, writer, projectors),
@@ -134,7 +138,13 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
 
     def taking(route: Route, *, keyed: bool = True) -> Route:
         bytes_max = limits.batch_body_bytes_max if route.path == BATCHES else limits.body_bytes_max
-        taken = Middleware(Intake, body_bytes_max=bytes_max, body_patience_s=limits.body_patience_s, keyed=keyed)
+        taken = Middleware(
+            Intake,
+            body_bytes_max=bytes_max,
+            body_patience_s=limits.body_patience_s,
+            keyed=keyed,
+            actor=PAYER if route.path == CHECKOUT else None,
+        )
         return Route(route.path, route.endpoint, methods=route.methods, middleware=[taken])
 
     routes = [

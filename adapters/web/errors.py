@@ -1,5 +1,6 @@
 """The one file that knows both what Daybook refuses and HTTP."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,7 +17,7 @@ from starlette.types import ExceptionHandler
 from adapters.web.problem import BadRequest, problem
 from commands.api.asking import NoSuchId, instant
 from commands.desk import Outcome
-from domain import errors, ids
+from domain import client_secret, errors, ids
 from domain.errors import Refusal
 from projections.api.answering import ReadModelBehind
 from projections.api.events import TooManyStreams
@@ -87,6 +88,7 @@ FIELD_MAX: Final = 100
 MESSAGE_MAX: Final = 300
 """Characters of what is said of a fault, since it may repeat what a stranger wrote."""
 _RETRY: Final = {"Retry-After": "1"}
+_SECRET: Final = {"WWW-Authenticate": client_secret.HEADER}
 
 
 async def refused(request: Request, exc: Exception) -> Response:
@@ -218,11 +220,14 @@ async def behind(request: Request, exc: Exception) -> Response:
 class _Other:
     """An answer that is no business decision."""
 
-    def __init__(self, status: int, code: str, *, retry: bool, detail: str = "") -> None:
+    def __init__(
+        self, status: int, code: str, *, retry: bool, detail: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         self._status = status
         self._code = code
         self._retry = retry
         self._detail = detail
+        self._headers = _RETRY if retry else headers
 
     async def __call__(self, request: Request, exc: Exception) -> Response:
         return self.answer(request.scope["state"], exc)
@@ -235,7 +240,7 @@ class _Other:
             _title(type(exc)),
             transient=self._retry,
             detail=self._detail or (str(exc) if isinstance(exc, errors.KeyReused) else ""),
-            headers=_RETRY if self._retry else None,
+            headers=self._headers,
         )
 
 
@@ -276,6 +281,7 @@ exception_handlers: Final[dict[Any, ExceptionHandler]] = {
     HTTPException: http_error,
     ReadModelBehind: behind,
     TooManyStreams: _Other(503, "too_many_streams", retry=True),
+    errors.ClientSecretWrong: _Other(401, "client_secret_wrong", retry=False, headers=_SECRET),
     errors.KeyReused: _Other(422, "idempotency_key_reused", retry=False),
     errors.KeyInFlight: _Other(409, "idempotency_key_in_flight", retry=True),
     errors.Overloaded: _Other(503, "overloaded", retry=True),

@@ -36,6 +36,7 @@ class Intake:
     Args:
         body_bytes_max: Of a request's body.
         keyed: Whether it needs an Idempotency-Key; without, none is looked for.
+        actor: Who asks, whatever the head says; None: the head says it.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Intake:
         body_bytes_max: int = BODY_BYTES_MAX,
         body_patience_s: float = BODY_PATIENCE_S,
         keyed: bool = True,
+        actor: str | None = None,
     ) -> None:
         self._app = app
+        self._actor = actor
         self._keyed = keyed
         self._bytes_max = body_bytes_max
         self._body_patience_s = body_patience_s
@@ -59,7 +62,7 @@ class Intake:
         except ClientDisconnect:
             return  # It left before it had said what it wanted; there is nobody to answer.
         state["context"] = {
-            "actor": _actor(head),
+            "actor": self._actor or _actor(head),
             **({"key": _key(head)} if self._keyed else {}),
             "request_id": state["request_id"],
             "correlation_id": state["correlation_id"],

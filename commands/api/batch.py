@@ -13,7 +13,7 @@ from commands.api.asking import changed, put, understood
 from commands.api.book import book
 from commands.api.hold import hold
 from commands.api.journal import entry
-from commands.api.payment import payment
+from commands.api.payment import payment, with_secret
 from commands.batch import PostBatch
 from commands.book import OpenBook
 from commands.command import Command
@@ -80,7 +80,10 @@ def _answered(request: Request, model: type[Command], answer: Answer, batch: Out
     if answer.refusal is not None:
         return {**_problem(request, answer.refusal, answer), "replayed": replayed}
     status, resource = ANSWERS[model]
-    return {"status": status, "body": resource(answer), "replayed": replayed}
+    body = resource(answer)
+    if model is CreatePayment:
+        body = with_secret(request, body, answer)
+    return {"status": status, "body": body, "replayed": replayed}
 
 
 def _problem(request: Request, error: Exception, outcome: Outcome) -> dict[str, Any]:

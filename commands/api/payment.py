@@ -17,6 +17,7 @@ from commands.payment import (
     AttachMethod,
     CancelPayment,
     CapturePayment,
+    CheckoutPayment,
     ConfirmPayment,
     CreatePayment,
     IncreaseAuthorization,
@@ -25,10 +26,14 @@ from commands.payment import (
 )
 from domain import ids
 from domain import payment as rules
+from domain.client_secret import HEADER, ClientSecrets
 from domain.errors import PaymentNotFound
 from domain.rail import BankAccount, Card, Iban, Method, UpiAddress
 
 WAIT_MAX_S: Final = 30
+PAYER: Final = "payer"
+"""Who asks at the checkout: nobody who has a name here."""
+CHECKOUT: Final = "/v1/payments/{payment}/checkout"
 _WAIT: Final = re.compile(r"(?:^|[,\s])wait=([0-9]{1,4})(?:$|[,;\s])", re.ASCII | re.IGNORECASE)
 
 
@@ -62,6 +67,23 @@ def payment(outcome: Outcome) -> dict[str, Any]:
         "metadata": intent.metadata,
         "version": known.version,
         "position": outcome.position,
+    }
+
+
+def checkout(outcome: Outcome) -> dict[str, Any]:
+    """As much of the payment as its payer may see."""
+    known = outcome.payment
+    assert known is not None, outcome
+    due_at, attempt = rules.due_at(known), known.attempt
+    return {
+        "object": "checkout",
+        "id": ids.show(ids.PAYMENT, known.id),
+        "status": known.status.value,
+        "amount": known.intent.amount,
+        "currency": known.intent.currency,
+        "description": known.intent.description,
+        "declined": rules.told_to_payer(attempt.declined if attempt is not None else ""),
+        "expires_at": None if due_at is None else instant(due_at),
     }
 
 
@@ -108,8 +130,17 @@ def _request(request: rules.Request) -> dict[str, Any]:
 
 async def post_payment(request: Request) -> Response:
     outcome = await asked(request, CreatePayment)
-    response = created(payment(await _carried(request, outcome)), location=f"/v1/payments/{_id(outcome)}")
+    answer = with_secret(request, payment(await _carried(request, outcome)), outcome)
+    response = created(answer, location=f"/v1/payments/{_id(outcome)}")
     return _with_preference(request, response)
+
+
+def with_secret(request: Request, answer: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """What whoever creates a payment is answered: with what they hand on to its payer. Of a payout nobody gets one."""
+    known = outcome.payment
+    assert known is not None, outcome
+    secret = request.state.client_secrets.of(known.id) if known.intent.direction == "in" else None
+    return answer | {"client_secret": secret}
 
 
 async def post_method(request: Request) -> Response:
@@ -143,6 +174,14 @@ async def post_cancel(request: Request) -> Response:
 
 async def post_refund(request: Request) -> Response:
     return await _upon_payment(request, RefundPayment)
+
+
+async def post_checkout(request: Request) -> Response:
+    """What a payer asks: of whoever has not the payment's secret nothing is looked at."""
+    secrets: ClientSecrets = request.state.client_secrets
+    payment_id = secrets.payment_opened(request.path_params["payment"], by=request.headers.getlist(HEADER))
+    outcome = await _carried(request, await asked(request, CheckoutPayment, {"payment_id": payment_id}))
+    return _with_preference(request, changed(checkout(outcome)))
 
 
 async def _upon_payment(request: Request, model: type[Command], by_head: Mapping[str, str] | None = None) -> Response:
@@ -183,6 +222,7 @@ routes = [
     Route("/v1/payments", post_payment, methods=["POST"]),
     Route("/v1/payments/{payment}/method", post_method, methods=["POST"]),
     Route("/v1/payments/{payment}/confirm", post_confirm, methods=["POST"]),
+    Route(CHECKOUT, post_checkout, methods=["POST"]),
     Route("/v1/payments/{payment}/retry", post_retry, methods=["POST"]),
     Route("/v1/payments/{payment}/approve", post_approve, methods=["POST"]),
     Route("/v1/payments/{payment}/increase", post_increase, methods=["POST"]),

@@ -4,7 +4,7 @@ from typing import Final
 
 from starlette.routing import Route
 
-from projections.api import accounts, audit_trail, balances, books, events, holds, journal, payments, reports
+from projections.api import accounts, audit_trail, balances, books, checkout, events, holds, journal, payments, reports
 
 routes: Final[list[Route]] = [
     *books.routes,
@@ -13,6 +13,7 @@ routes: Final[list[Route]] = [
     *journal.routes,
     *holds.routes,
     *payments.routes,
+    *checkout.routes,
     *audit_trail.routes,
     *events.routes,
     *reports.routes,
