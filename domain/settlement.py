@@ -64,4 +64,4 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 class ReportRejected(Exception):
-    """A rail's report cannot be read, or does not add up to its own totals; the text says where. Nothing of it counts."""
+    """A rail's report cannot be read, or does not add up to its own totals; the text says where. None of it counts."""

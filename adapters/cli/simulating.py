@@ -60,7 +60,7 @@ def simulate(
     except (BooksDamaged, BooksInUse, OSError) as error:
         raise Failed(str(error)) from error
     with kept, _listening(port_base) as http, _listening(port_base and port_base + 1) as tcp:
-        clock = Clock(not_before=max((effect.at for effect in kept.effects()), default=None))
+        clock = Clock(not_before=kept.latest)
         faults = Faults(seed)
         simulators = rails(kept, faults, clock)
         running = server(create_app(simulators, kept, faults, clock, framed=tcp))

@@ -115,6 +115,8 @@ def simulated(url: str, *, cards: int | None = None) -> Wiring:
             number=number,
             terminal="DAYBOOK1",
             merchant=merchant,  # What the simulator knows the route by.
+            reports=f"{url}/reports/card",
+            disputes=f"{url}/card/disputes",
         )
         for route, number, merchant in (
             ("card-a", "400001", "DAYBOOK00000001"),
@@ -128,9 +130,24 @@ def simulated(url: str, *, cards: int | None = None) -> Wiring:
         operator="021001208",
         company_name="Daybook",
         company_id="1234567890",
+        reports=f"{url}/reports/ach",
     )
-    upi = UpiBank(route="upi-a", url=f"{url}/upi", address="daybook@simulator", name="Daybook", mcc="5734")
-    wire = WireBank(route="wire-a", url=f"{url}/wire", bic="SIMUDEFFXXX", account="DE89370400440532013000")
+    upi = UpiBank(
+        route="upi-a",
+        url=f"{url}/upi",
+        address="daybook@simulator",
+        name="Daybook",
+        mcc="5734",
+        reports=f"{url}/reports/upi",
+        disputes=f"{url}/upi/disputes",
+    )
+    wire = WireBank(
+        route="wire-a",
+        url=f"{url}/wire",
+        bic="SIMUDEFFXXX",
+        account="DE89370400440532013000",
+        reports=f"{url}/reports/wire",
+    )
     return Wiring(
         card=acquirers,
         ach=(ach,),

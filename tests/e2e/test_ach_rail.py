@@ -140,13 +140,13 @@ def test_a_payout_a_refund_and_a_reversal(shop: Shop) -> None:
 
     payout = shop.send(shop.instruction(Operation.PAYOUT, method=COMPANY))
     refund = shop.send(shop.instruction(Operation.REFUND, amount=50, **upon))
-    reversal = shop.send(shop.instruction(Operation.VOID, **upon))
-    late = shop.send(shop.instruction(Operation.VOID, sent_at=collected.sent_at + timedelta(days=30), **upon))
+    reversal = shop.send(shop.instruction(Operation.REVERSE, **upon))
+    late = shop.send(shop.instruction(Operation.REVERSE, sent_at=collected.sent_at + timedelta(days=30), **upon))
 
     assert all(isinstance(answer, Accepted) for answer in (payout, refund, reversal))
     assert isinstance(late, Declined) and late.reason == "too_late"
     totals = {each["operation"]: each["detail"]["direction"] for each in shop.simulation.effects("ach")}
-    assert totals == {"collect": "debit", "payout": "credit", "refund": "credit", "void": "credit"}
+    assert totals == {"collect": "debit", "payout": "credit", "refund": "credit", "reverse": "credit"}
 
 
 def test_many_in_one_file(shop: Shop) -> None:
@@ -163,7 +163,7 @@ def test_many_in_one_file(shop: Shop) -> None:
     assert all(isinstance(answers[each.request_id], Accepted) for each in many)
     declined = answers[bad.request_id]
     assert isinstance(declined, Declined) and declined.reason == "invalid_account"
-    assert shop.inquire(bad) == declined
+    assert shop.inquire(bad) == replace(declined, unasked=False)  # Nor can anybody else have asked.
     assert alone == answers[many[0].request_id]  # In another file it is a conflict, and it is found.
     effects = shop.simulation.effects("ach")
     assert len(effects) == 50

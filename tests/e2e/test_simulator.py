@@ -28,7 +28,7 @@ class Echo(RailSimulator):
     def answer(self, message: bytes) -> Reply:
         return carried_out(self.faults.plan(self.rail), lambda: self._act(message.decode()))
 
-    def settlement(self, day: date) -> bytes:
+    def settlement(self, day: date, route: str = "") -> bytes:
         return b"\n".join(effect.request_id.encode() for effect in self.books.effects(self.rail) if effect.day == day)
 
     def due(self) -> Sequence[bytes]:

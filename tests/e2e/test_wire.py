@@ -17,7 +17,7 @@ from tests.wires import BANK, HOUSE, PAID_ID, instruction
 
 PAYOUT = instruction()
 PAID = instruction(request_id=PAID_ID)
-VOID = instruction(Operation.VOID)
+REVERSAL = instruction(Operation.REVERSE)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_wire_there_and_back(bank: Simulation) -> None:
     Paid, recalled, and in the bank's own advice of the day both ways.
     """
     assert isinstance(send(bank, PAID), Approved)
-    assert isinstance(send(bank, VOID), Approved)
+    assert isinstance(send(bank, REVERSAL), Approved)
 
     (advice,) = read(bank.get(f"/settlement/wire/{today(bank)}").content).contents
     assert isinstance(advice, Statement)

@@ -180,7 +180,7 @@ def test_what_is_written_is_valid_and_reads_back_equal(message: Message) -> None
     anything,
     st.integers(1, AMOUNT_MAX) | st.sampled_from(sorted(MAGIC)),
     st.sampled_from(sorted(MINOR_DIGITS)),
-    st.sampled_from([Operation.PAYOUT, Operation.REFUND, Operation.VOID]),
+    st.sampled_from([Operation.PAYOUT, Operation.REFUND, Operation.REVERSE]),
 )
 @settings(deadline=None)
 def test_any_instruction_becomes_a_valid_message_or_a_no(

@@ -64,7 +64,7 @@ def instruction(number: int = 1, operation: Operation = Operation.COLLECT, **cha
 
 def reversal(of: Instruction, number: int = 99, **changed: Any) -> Instruction:
     original = {"original": str(reference_of(of, BANK)), "original_request_id": of.request_id}
-    return instruction(number, Operation.VOID, amount=of.amount, method=of.method, **{**original, **changed})
+    return instruction(number, Operation.REVERSE, amount=of.amount, method=of.method, **{**original, **changed})
 
 
 def one(*instructions: Instruction) -> Outgoing:
@@ -203,7 +203,7 @@ def test_a_reference_reads_back() -> None:
         ("amount", instruction(amount=0)),
         ("amount", instruction(amount=AMOUNT_MAX + 1)),
         ("operation", instruction(operation=Operation.AUTHORIZE)),
-        ("original", instruction(operation=Operation.VOID, original="elsewhere")),
+        ("original", instruction(operation=Operation.REVERSE, original="elsewhere")),
         ("entry.name", instruction(method=BankAccount(routing_number=THEIR_BANK, account_number="1", holder="李"))),
         ("entry.routing_number", instruction(method=BankAccount(routing_number="1", account_number="1", holder="A"))),
     ],

@@ -112,7 +112,7 @@ def test_each_operation_by_its_name(bank: Bank) -> None:
         request_id(1): "collect",
         request_id(2): "payout",
         request_id(3): "refund",
-        request_id(4): "void",
+        request_id(4): "reverse",
     }
     assert len(bank.day(TUESDAY)) == 4
 

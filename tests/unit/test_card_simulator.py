@@ -353,9 +353,9 @@ def test_the_file_of_a_day(issuer: Issuer) -> None:
         ["collect", "FIRST", "JPY", "500", "19", "481"],
         ["payout", "FIRST", "USD", "-200", "25", "-225"],
     ]
-    assert rows[0] == ["H", "DAYBOOK-CARD", "1", "2026-11-23"]
+    assert rows[0] == ["H", "DAYBOOK-CARD", "2", "2026-11-23"]
     assert rows[-3:] == [["T", "JPY", "2", "1000", "38", "962"], ["T", "USD", "3", "400", "53", "347"], ["E", "5"]]
-    assert issuer.simulator.settlement(FRIDAY) == b"H,DAYBOOK-CARD,1,2026-11-20\nE,0\n"
+    assert issuer.simulator.settlement(FRIDAY) == b"H,DAYBOOK-CARD,2,2026-11-20\nE,0\n"
 
 
 @pytest.mark.parametrize(("day", "settles"), [(20, "2026-11-23"), (21, "2026-11-24"), (25, "2026-11-27")])

@@ -68,15 +68,15 @@ RETURN = Return(
     settles_on=DAY,
     reasons=(Reason("FOCR"),),
 )
-PAYOUT, VOID = instruction(), instruction(Operation.VOID)
+PAYOUT, REVERSAL = instruction(), instruction(Operation.REVERSE)
 
 
 def to_payout(*, inquired: bool = False, **changes: Any) -> Answer:
     return understand(PAYOUT, write(replace(STATUS, **changes)), inquired=inquired)
 
 
-def to_void(message: Message = RESOLUTION, *, inquired: bool = False, **changes: Any) -> Answer:
-    return understand(VOID, write(replace(message, **changes)), inquired=inquired)
+def to_recall(message: Message = RESOLUTION, *, inquired: bool = False, **changes: Any) -> Answer:
+    return understand(REVERSAL, write(replace(message, **changes)), inquired=inquired)
 
 
 def rejected(*codes: str) -> dict[str, Any]:
@@ -155,11 +155,11 @@ def test_a_house_or_a_bank_that_no_message_could_name(whose: House | Bank, wrong
         replace(whose, **wrong)
 
 
-def test_a_void_that_names_nothing_is_not_asked() -> None:
+def test_a_reversal_that_names_nothing_is_not_asked() -> None:
     """
     A recall is of a payment that has a request id.
     """
-    answer = order(instruction(Operation.VOID, original_request_id=""), HOUSE, BANK, DAY)
+    answer = order(instruction(Operation.REVERSE, original_request_id=""), HOUSE, BANK, DAY)
 
     assert isinstance(answer, Declined)
     assert answer.reason == "original_not_found"
@@ -341,22 +341,22 @@ def test_a_recall_that_succeeds() -> None:
     """
     By a resolution, or by the money itself.
     """
-    assert to_void() == Approved(reference="B-2", amount=12345, currency="EUR", code="CNCL")
-    assert to_void(RETURN) == Approved(reference="R-1", amount=12345, currency="EUR", code="FOCR")
+    assert to_recall() == Approved(reference="B-2", amount=12345, currency="EUR", code="CNCL")
+    assert to_recall(RETURN) == Approved(reference="R-1", amount=12345, currency="EUR", code="FOCR")
 
 
 def test_a_recall_that_does_not() -> None:
     """
     A refusal has its reason; what was passed on waits; a question may find that it was never received.
     """
-    refused = to_void(status="RJCR", individual="RJCR", reasons=(Reason("ARDT"),))
+    refused = to_recall(status="RJCR", individual="RJCR", reasons=(Reason("ARDT"),))
 
     assert isinstance(refused, Declined)
     assert refused.reason == "already_returned"
-    assert to_void(status="PDCR", individual="PDCR") == Accepted(reference="B-2", code="PDCR")
+    assert to_recall(status="PDCR", individual="PDCR") == Accepted(reference="B-2", code="PDCR")
     of_recall = replace(STATUS, original_kind=RECALL)
-    assert to_void(replace(of_recall, **rejected("FF13")), inquired=True) == NotFound()
-    assert isinstance(to_void(replace(of_recall, **rejected("FF01"))), Declined)
+    assert to_recall(replace(of_recall, **rejected("FF13")), inquired=True) == NotFound()
+    assert isinstance(to_recall(replace(of_recall, **rejected("FF01"))), Declined)
 
 
 @pytest.mark.parametrize(
@@ -379,14 +379,14 @@ def test_a_recall_whose_answer_does_not_fit_is_unknown(message: Message) -> None
     """
     Parts, contradictions, and what was not asked about.
     """
-    assert isinstance(to_void(message), Unknown)
+    assert isinstance(to_recall(message), Unknown)
 
 
 def test_a_question_about_a_recall_that_is_rejected_says_nothing_of_the_recall() -> None:
     """
     A bank may not do such questions at all.
     """
-    assert isinstance(to_void(replace(STATUS, original_kind=RECALL, **rejected("AG02")), inquired=True), Unknown)
+    assert isinstance(to_recall(replace(STATUS, original_kind=RECALL, **rejected("AG02")), inquired=True), Unknown)
 
 
 def test_what_a_bank_says_by_itself() -> None:

@@ -232,9 +232,9 @@ def test_an_advice_of_several_accounts() -> None:
     [
         ("payout.xml", order(instruction(), HOUSE, BANK, DAY)),
         ("refund.xml", order(instruction(Operation.REFUND), HOUSE, BANK, DAY)),
-        ("recall.xml", order(instruction(Operation.VOID), HOUSE, BANK, DAY)),
+        ("recall.xml", order(instruction(Operation.REVERSE), HOUSE, BANK, DAY)),
         ("question.xml", question(instruction(), HOUSE, BANK)),
-        ("question-recall.xml", question(instruction(Operation.VOID), HOUSE, BANK)),
+        ("question-recall.xml", question(instruction(Operation.REVERSE), HOUSE, BANK)),
     ],
 )
 def test_the_very_bytes_of_what_is_sent(name: str, content: object) -> None:

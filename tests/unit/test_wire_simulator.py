@@ -90,7 +90,7 @@ def bank(tmp_path: Path) -> Iterator[Bank]:
 
 PAYOUT = instruction()
 PAID = instruction(request_id=PAID_ID)
-VOID = instruction(Operation.VOID)
+REVERSAL = instruction(Operation.REVERSE)
 
 
 def test_a_payment_is_done_once(bank: Bank) -> None:
@@ -135,9 +135,9 @@ def test_an_id_is_one_thing_s_alone(bank: Bank) -> None:
     A recall under a payment's id, or a payment under a recall's, is a duplicate, and nothing is done.
     """
     bank.send(PAYOUT)
-    bank.send(replace(VOID, request_id="another"))
+    bank.send(replace(REVERSAL, request_id="another"))
 
-    assert isinstance(bank.send(VOID), Unknown)
+    assert isinstance(bank.send(REVERSAL), Unknown)
     assert isinstance(bank.send(instruction(request_id="another")), Unknown)
     assert len(bank.kept()) == 2
 
@@ -147,9 +147,9 @@ def test_what_it_never_received_it_says(bank: Bank) -> None:
     Of a payment, and of a recall; a payment's id is none of a recall's.
     """
     assert bank.inquire(PAYOUT) == NotFound()
-    assert bank.inquire(VOID) == NotFound()
+    assert bank.inquire(REVERSAL) == NotFound()
     bank.send(PAYOUT)
-    assert bank.inquire(instruction(Operation.VOID, request_id=REQUEST_ID)) == NotFound()
+    assert bank.inquire(instruction(Operation.REVERSE, request_id=REQUEST_ID)) == NotFound()
 
 
 @pytest.mark.parametrize("amount", [amount for amount, magic in MAGIC.items() if magic.code and not magic.pending])
@@ -210,11 +210,11 @@ def test_a_recall_brings_the_money_back_once(bank: Bank) -> None:
     A second recall finds it gone; the advice has both ways.
     """
     bank.send(PAID)
-    answer = bank.send(VOID)
+    answer = bank.send(REVERSAL)
 
     assert isinstance(answer, Approved)
-    assert bank.send(VOID) == bank.inquire(VOID) == answer
-    second = bank.send(instruction(Operation.VOID, request_id="another"))
+    assert bank.send(REVERSAL) == bank.inquire(REVERSAL) == answer
+    second = bank.send(instruction(Operation.REVERSE, request_id="another"))
     assert isinstance(second, Declined)
     assert second.code == "ARDT"
     assert bank.entries() == [(PAID_ID, 12345, False), (PAID_ID, 12345, True)]
@@ -227,7 +227,7 @@ def test_a_recall_of_what_is_pending_ends_it(bank: Bank) -> None:
     paid = replace(PAID, amount=5120)
     bank.send(paid)
 
-    answer = bank.send(replace(VOID, amount=5120))
+    answer = bank.send(replace(REVERSAL, amount=5120))
 
     assert isinstance(answer, Approved)
     ended = bank.inquire(paid)
@@ -243,13 +243,13 @@ def test_recalls_that_are_refused(bank: Bank, amount: int | None, code: str) -> 
     """
     if amount is not None:
         bank.send(replace(PAID, amount=amount))
-    void = replace(VOID, amount=amount or 12345)
+    reversal = replace(REVERSAL, amount=amount or 12345)
 
-    answer = bank.send(void)
+    answer = bank.send(reversal)
 
     assert isinstance(answer, Declined)
     assert answer.code == code
-    assert bank.inquire(void) == answer
+    assert bank.inquire(reversal) == answer
 
 
 def test_money_that_comes_in(bank: Bank) -> None:
@@ -304,10 +304,10 @@ def test_faults_on_the_way(bank: Bank) -> None:
     answer = bank.send(PAID)
     assert isinstance(answer, Declined) and answer.code == "AC06"
     bank.switch(decline=Next(1))
-    answer = bank.send(replace(VOID, request_id="another"))
+    answer = bank.send(replace(REVERSAL, request_id="another"))
     assert isinstance(answer, Declined) and answer.code == "CUST"
 
-    assert bank.kept() == [("payout", "approved", 12345), ("payout", "declined", 12345), ("void", "declined", 12345)]
+    assert bank.kept() == [("payout", "approved", 12345), ("payout", "declined", 12345), ("reverse", "declined", 12345)]
 
 
 def test_a_duplicate_is_in_the_advice_twice(bank: Bank) -> None:

@@ -35,7 +35,7 @@ PURPOSES: Final[Mapping[Operation, str]] = {
     Operation.COLLECT: "PURCHASE",
     Operation.REFUND: "REFUND",
     Operation.PAYOUT: "PAYOUT",
-    Operation.VOID: REVERSAL,
+    Operation.REVERSE: REVERSAL,
 }
 """Company entry descriptions. Source: Nacha, standard descriptions PURCHASE (of WEB debits, from 20 March 2026) and
 REVERSAL; the others are the company's own."""
@@ -51,6 +51,7 @@ class Originator(Struct, frozen=True, kw_only=True):
         company_name: What stands on statements where an instruction has no descriptor.
         company_id: Ten characters, as agreed with the bank.
         same_day: Entries go by the next window there is; else by that of the next day.
+        reports: Where the files of its days are, see `adapters.rails.reports`; empty where there are none.
 
     Raises:
         ValueError: One of the routing numbers is none.
@@ -65,6 +66,7 @@ class Originator(Struct, frozen=True, kw_only=True):
     bank_name: str = ""
     operator_name: str = ""
     same_day: bool = True
+    reports: str = ""
 
     def __post_init__(self) -> None:
         for number in (self.routing_number, self.operator):
@@ -166,7 +168,7 @@ def is_credit(instruction: Instruction) -> bool:
             return False
         case Operation.REFUND | Operation.PAYOUT:
             return True
-        case Operation.VOID:
+        case Operation.REVERSE:
             return not _undone(instruction).credit
         case other:
             raise Unwritable("operation", f"the ACH knows no {other}")
@@ -182,7 +184,7 @@ def check(instruction: Instruction, originator: Originator) -> None:
         raise Unwritable("currency", f"the ACH moves {CURRENCY} alone")
     if not 1 <= instruction.amount <= AMOUNT_MAX:
         raise Unwritable("amount", f"an entry is for 1 to {AMOUNT_MAX} cents")
-    if instruction.operation is Operation.VOID:
+    if instruction.operation is Operation.REVERSE:
         settles_on = delivery_of(instruction, originator).settles_on
         days = calendar.business_days_between(_undone(instruction).effective_on, settles_on)
         if days > calendar.REVERSAL_DAYS:
@@ -307,7 +309,7 @@ def _class_of(instruction: Instruction) -> str:
     """
     if _account(instruction).company:
         return "CCD"
-    undoes_debit = instruction.operation is Operation.VOID and is_credit(instruction)
+    undoes_debit = instruction.operation is Operation.REVERSE and is_credit(instruction)
     return "WEB" if undoes_debit or instruction.operation is Operation.COLLECT else "PPD"
 
 

@@ -6,22 +6,27 @@
                                         with &identification=
 
 A bank takes an entry long before it is done: the first answer is Accepted, settlement comes with the day, and a return
-may come after that. `read_day` reads what a bank sends of a day without being asked for one entry.
+may come after that. Where the bank reports its days, a return is told there, and what settled has settled; without
+reports, a return is the last word that is heard of an entry.
 """
 
 import asyncio
 import hashlib
 from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Final
 
 import httpx2
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from adapters.rails.ach.instructions import DayRejected, Originator, Outgoing, identification, outgoing, read_day
 from adapters.rails.ach.instructions import reference_of as named
+from adapters.rails.ach.reports import read_report
 from adapters.rails.ach.writing import Unwritable
+from adapters.rails.reports import fetch
 from domain.rail import Accepted, Answer, Approved, Declined, Instruction, NotFound, Retry, Unknown
+from domain.settlement import Report
 
 PATIENCE_S: Final = 10.0
 RECEIVED: Final = "received"
@@ -69,6 +74,7 @@ class AchRail:
 
     def __init__(self, originators: Iterable[Originator], *, patience_s: float = PATIENCE_S) -> None:
         self._originators = {originator.route: originator for originator in originators}
+        self._patience_s = patience_s
         self._client = httpx2.AsyncClient(timeout=patience_s, trust_env=False)
 
     async def send(self, instruction: Instruction) -> Answer:
@@ -106,7 +112,7 @@ class AchRail:
         originator = self._originators[instruction.route]
         cannot = self._cannot(instruction)
         if cannot is not None:
-            return cannot
+            return structs.replace(cannot, unasked=False)  # Nor did any other process ask.
         name = identification(instruction.request_id)
         try:
             response = await self._client.get(f"{originator.url}/entries/{name}")
@@ -123,7 +129,18 @@ class AchRail:
             said = [each.answer for each in read_day(response.content) if each.identification == name]
         except (httpx2.HTTPError, msgspec.DecodeError, DayRejected) as error:
             return Unknown(why=_words(error))
-        return _latest(said, instruction) or Accepted(reference=str(reference), code=RECEIVED)
+        return _said(said, instruction, reported=bool(originator.reports)) or Accepted(
+            reference=str(reference), code=RECEIVED
+        )
+
+    async def report(self, route: str, day: date) -> Report | None:
+        """As `domain.ports.RailPort.report`; days are those of New York."""
+        originator = self._originators[route]
+        if not originator.reports:
+            return None
+        known_as = originator.routing_number
+        data = await fetch(self._client, originator.reports, day, route=known_as, patience_s=self._patience_s)
+        return None if data is None else read_report(data, originator=originator, day=day)
 
     async def close(self) -> None:
         """What is in flight is given up: its outcome is unknown."""
@@ -192,16 +209,16 @@ def receipt_of(file: Outgoing) -> Receipt:
     )
 
 
-def _latest(said: Sequence[Answer], instruction: Instruction) -> Answer | None:
-    """A return is the last word, wherever it stands; settled is what it is if it is of the amount that was asked."""
-    for answer in said:
-        if isinstance(answer, Declined):
-            return answer
-    for answer in said:
-        if isinstance(answer, Approved):
-            if answer.amount != instruction.amount:
-                return Unknown(why=f"settled is {answer.amount}, asked was {instruction.amount}")
-            return answer
+def _said(said: Sequence[Answer], instruction: Instruction, *, reported: bool) -> Answer | None:
+    """What settled has, if it is of the amount that was asked; a return after it counts where no days are reported."""
+    settled = [answer for answer in said if isinstance(answer, Approved)]
+    returned = [answer for answer in said if isinstance(answer, Declined)]
+    if returned and not (settled and reported):
+        return returned[0]
+    for answer in settled:
+        if answer.amount != instruction.amount:
+            return Unknown(why=f"settled is {answer.amount}, asked was {instruction.amount}")
+        return answer
     return None
 
 

@@ -20,12 +20,14 @@ class Vault(Protocol):
 
 
 class SampleCard(Struct, frozen=True):
-    """`answer`: the code the simulated issuer gives to whatever the card pays for."""
+    """`answer`: the code the simulated issuer gives to whatever the card pays for; `disputes`: the code with which that
+    is disputed some days later, if it is."""
 
     token: str
     brand: str
     number: str
     answer: str = "00"
+    disputes: str = ""
 
 
 SAMPLE_CARDS: Final[tuple[SampleCard, ...]] = (
@@ -40,6 +42,9 @@ SAMPLE_CARDS: Final[tuple[SampleCard, ...]] = (
     SampleCard("tok_diners", "diners", "3056930009020004"),
     SampleCard("tok_jcb", "jcb", "3566002020360505"),
     SampleCard("tok_unionpay", "unionpay", "6200000000000005"),
+    SampleCard("tok_chargeback", "visa", "4000000000000259", disputes="10.4"),
+    SampleCard("tok_chargeback_not_received", "visa", "4000000000002685", disputes="13.1"),
+    SampleCard("tok_chargeback_mastercard", "mastercard", "5555555555552240", disputes="4853"),
     SampleCard("tok_declined_do_not_honor", "visa", "4000000000000002", "05"),
     SampleCard("tok_declined_insufficient_funds", "visa", "4000000000009995", "51"),
     SampleCard("tok_declined_lost_card", "visa", "4000000000009987", "41"),

@@ -2,7 +2,7 @@
 
     0100 -> 0110  authorize, increment          0120 -> 0130  the same, as an advice: it was done, be told
     0200 -> 0210  collect, refund, pay out      0220 -> 0230  capture: an advice of what was authorized before
-    0400 -> 0410  void                          0420 -> 0430  void of what nobody knows the outcome of
+    0400 -> 0410  void, reverse                 0420 -> 0430  void of what nobody knows the outcome of
     0800 -> 0810  sign-on, echo
 
 A repeat is the same message with 1 for the last digit of its type: the issuer that has done it answers what it did,
@@ -61,12 +61,13 @@ _SAID: Final[Mapping[Operation, tuple[str, str]]] = {
     Operation.INCREMENT: (AUTHORIZATION, PURCHASE),
     Operation.CAPTURE: (FINANCIAL_ADVICE, PURCHASE),
     Operation.VOID: (REVERSAL, PURCHASE),
+    Operation.REVERSE: (REVERSAL, PURCHASE),
     Operation.COLLECT: (FINANCIAL, PURCHASE),
     Operation.REFUND: (FINANCIAL, REFUND),
     Operation.PAYOUT: (FINANCIAL, PAYOUT),
 }
 """The message type and processing code that say each operation."""
-_UPON: Final = frozenset({Operation.INCREMENT, Operation.CAPTURE, Operation.VOID, Operation.REFUND})
+_UPON: Final = frozenset({Operation.INCREMENT, Operation.CAPTURE, Operation.VOID, Operation.REFUND, Operation.REVERSE})
 
 ENTRY_MODE: Final = "810"
 """Point of service: entered over the internet, no PIN. Source: ISO 8583:1987, element 22, as Mastercard reads it."""
@@ -83,6 +84,8 @@ class Acquirer(Struct, frozen=True, kw_only=True):
         terminal, merchant: The terminal's and the card acceptor's, up to 8 and 15 letters and digits (41, 42).
         category: Four digits, ISO 18245 (18).
         city, country: Of the card acceptor, the country as two letters (43).
+        reports, disputes: Where the files of its days are, see `adapters.rails.reports`, and where disputes are
+            answered, see `adapters.rails.desk`; empty where there are none.
     """
 
     route: str
@@ -94,6 +97,8 @@ class Acquirer(Struct, frozen=True, kw_only=True):
     category: str = "5734"
     city: str = "Internet"
     country: str = "US"
+    reports: str = ""
+    disputes: str = ""
 
 
 class Reference(Struct, frozen=True):

@@ -2,17 +2,29 @@
 
 There is no message of a card network that asks what became of another. What there is, is the repeat (0101, 0201, 0221,
 0401, 0421): an issuer that has done it answers again what it did, under the same numbers, and does nothing; one that
-has never heard of it does it now. So `inquire` never answers NotFound, and after it the outcome is known.
+has never heard of it does it now. So `inquire` never answers NotFound, and after it the outcome is known. Only disputes
+are answered elsewhere, at the acquirer's desk, and what settled is told by a file of the day.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Final
+
+import httpx2
 
 from adapters.rails.card.cards import Vault
 from adapters.rails.card.codec import MessageMalformed
 from adapters.rails.card.declines import unasked
 from adapters.rails.card.link import Counts, Link, NoAnswer, NotSent, Patience
 from adapters.rails.card.messages import AMOUNT_MAX, Acquirer, Asked, ask, read_answer
-from domain.rail import Answer, Card, Declined, Instruction, Retry, Unknown
+from adapters.rails.card.reports import read_report
+from adapters.rails.desk import Desk
+from adapters.rails.reports import fetch
+from domain.rail import Answer, Card, Declined, Instruction, Operation, Retry, Unknown
+from domain.settlement import Report
+
+HTTP_PATIENCE_S: Final = 10.0
+"""How long files and desks may take."""
 
 
 class CardRail:
@@ -23,6 +35,10 @@ class CardRail:
         self._vault = vault
         patience = patience or Patience()
         self._links = {route: Link(acquirer, patience) for route, acquirer in self._acquirers.items()}
+        self._http = httpx2.AsyncClient(timeout=HTTP_PATIENCE_S, trust_env=False)
+        self._desks = {
+            route: Desk(acquirer.disputes, acquirer.merchant, self._http) for route, acquirer in self._acquirers.items()
+        }
 
     async def send(self, instruction: Instruction) -> Answer:
         """Ask for it, for the first time.
@@ -30,6 +46,8 @@ class CardRail:
         Where not a byte of it left this process, the answer is a no, and any other route may be asked after it. Whoever
         may have asked before, and crashed, must `inquire` instead: for them that no would be a guess.
         """
+        if instruction.operation is Operation.CONTEST:
+            return await self._desks[instruction.route].send(instruction)
         asked = self._message(instruction)
         if isinstance(asked, Declined):
             return asked
@@ -40,6 +58,8 @@ class CardRail:
 
     async def inquire(self, instruction: Instruction) -> Answer:
         """Ask what became of it, by asking again. What was not done is done now; the answer is the same either way."""
+        if instruction.operation is Operation.CONTEST:
+            return await self._desks[instruction.route].inquire(instruction)
         asked = self._message(instruction)
         if isinstance(asked, Declined):
             return Unknown(why=asked.message)
@@ -47,6 +67,14 @@ class CardRail:
             return await self._ask(instruction, asked, asked.repeated)
         except NotSent as error:
             return Unknown(why=f"it could not be asked again: {error}")
+
+    async def report(self, route: str, day: date) -> Report | None:
+        """As `domain.ports.RailPort.report`; days are those of UTC."""
+        acquirer = self._acquirers[route]
+        if not acquirer.reports:
+            return None
+        data = await fetch(self._http, acquirer.reports, day, route=acquirer.merchant, patience_s=HTTP_PATIENCE_S)
+        return None if data is None else read_report(data, route=route, merchant=acquirer.merchant, day=day)
 
     def counts(self) -> Mapping[str, Counts]:
         """What happened on each route's line."""
@@ -60,6 +88,7 @@ class CardRail:
         """What is in flight is given up: its outcome is unknown."""
         for link in self._links.values():
             await link.close()
+        await self._http.aclose()
 
     def _message(self, instruction: Instruction) -> Asked | Declined:
         """What to send, or why it cannot be asked at all."""

@@ -20,7 +20,7 @@ notification of change comes on the next. Routes, for faults, are the routing nu
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, tzinfo
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, ClassVar, Final
@@ -39,7 +39,7 @@ from adapters.rails.ach.reading import read
 from adapters.rails.ach.writing import write
 from adapters.rails.simulator.books import Books, Effect
 from adapters.rails.simulator.clock import Clock
-from adapters.rails.simulator.faults import Faults, Plan
+from adapters.rails.simulator.faults import ALL_ROUTES, Faults, Plan
 from adapters.rails.simulator.reply import RailSimulator, Reply
 from adapters.rails.simulator.server import replying
 from domain import calendar
@@ -56,6 +56,7 @@ NO_ENTRY: Final = b'{"error":"no such entry"}'
 
 class AchSimulator(RailSimulator):
     rail: ClassVar[str] = "ach"
+    zone: ClassVar[tzinfo] = calendar.EASTERN
 
     def __init__(self, books: Books, faults: Faults, clock: Clock) -> None:
         super().__init__(books, faults, clock)
@@ -85,9 +86,9 @@ class AchSimulator(RailSimulator):
         """What settled and came back since that day, in one file: of all entries, or of one."""
         return self._befallen("", lambda _: Reply(body=self._file_of(since, date.max, identification)))
 
-    def settlement(self, day: date) -> bytes:
+    def settlement(self, day: date, route: str = ALL_ROUTES) -> bytes:
         self.settle()
-        return self._file_of(day, day)
+        return self._file_of(day, day, route=route)
 
     def due(self) -> Sequence[bytes]:
         """Nothing is sent by itself; what has come to its time is done."""
@@ -240,9 +241,10 @@ class AchSimulator(RailSimulator):
             detail=detail,
         )
 
-    def _file_of(self, first: date, last: date, identification: str = "") -> bytes:
-        """All that came about on these days, or all of one entry; nothing at all where nothing did."""
-        mine = self._of_one(identification) if identification else list(self.books.effects(self.rail))
+    def _file_of(self, first: date, last: date, identification: str = "", *, route: str = ALL_ROUTES) -> bytes:
+        """All that came about on these days, or all of one entry or route; nothing at all where nothing did."""
+        all_of_it = self._of_one(identification) if identification else self.books.effects(self.rail)
+        mine = [each for each in all_of_it if route in (ALL_ROUTES, each.route)]
         settled = [each for each in mine if each.operation != RETURN and each.outcome == "approved"]
         within = [each for each in settled if first <= each.day <= last]
         back = [each for each in mine if each.operation == RETURN and first <= each.day <= last]
@@ -289,7 +291,7 @@ def _request_id(entry: Entry) -> str:
 
 def _operation(batch: Batch, entry: Entry) -> str:
     if batch.description == REVERSAL:
-        return "void"
+        return "reverse"
     if entry.is_credit:
         return "refund" if batch.description == "REFUND" else "payout"
     return "collect"

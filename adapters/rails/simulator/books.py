@@ -66,7 +66,15 @@ class Totals(Struct, frozen=True, kw_only=True):
     amount: int
 
 
+class Moment(Struct, frozen=True, forbid_unknown_fields=True):
+    """The clock was moved forward to that time."""
+
+    now: datetime
+
+
 _DECODER: Final = msgspec.json.Decoder(Effect)
+_MOMENTS: Final = msgspec.json.Decoder(Moment)
+_MOMENT: Final = b'{"now":'
 
 
 class Books:
@@ -88,6 +96,8 @@ class Books:
             self._effects: dict[tuple[str, str], Effect] = {}
             self._by_reference: dict[tuple[str, str], tuple[str, str]] = {}
             self._upon: dict[tuple[str, str], list[tuple[str, str]]] = {}
+            self.latest: datetime | None = None
+            """The last moment they know of."""
             self._size = self._read_back(path)
             os.ftruncate(self._fd, self._size)
             os.lseek(self._fd, self._size, os.SEEK_SET)
@@ -152,8 +162,21 @@ class Books:
             raise AlreadyDone(f"{effect.rail}: {effect.request_id} ({effect.reference})")
         self._keep(effect)
 
+    def moved_to(self, now: datetime) -> None:
+        """Keep that the clock was moved: days that were over stay over, whatever becomes of the process.
+
+        Raises:
+            OSError: It could not be written, and was not kept.
+        """
+        self._write(Moment(now))
+        self._look_at(now)
+
     def _keep(self, effect: Effect) -> None:
-        line = msgspec.json.encode(effect) + b"\n"
+        self._write(effect)
+        self._learn(effect)
+
+    def _write(self, what: Effect | Moment) -> None:
+        line = msgspec.json.encode(what) + b"\n"
         try:
             if os.write(self._fd, line) != len(line):
                 raise OSError("the line was not written whole")
@@ -163,9 +186,12 @@ class Books:
             os.lseek(self._fd, self._size, os.SEEK_SET)
             raise
         self._size += len(line)
-        self._learn(effect)
+
+    def _look_at(self, moment: datetime) -> None:
+        self.latest = moment if self.latest is None else max(self.latest, moment)
 
     def _learn(self, effect: Effect) -> None:
+        self._look_at(effect.at)
         key = (effect.rail, effect.request_id)
         if key not in self._effects and effect.original:
             self._upon.setdefault((effect.rail, effect.original), []).append(key)
@@ -203,6 +229,9 @@ class Books:
         whole = content.rfind(b"\n") + 1
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
+                if line.startswith(_MOMENT):
+                    self._look_at(_MOMENTS.decode(line).now)
+                    continue
                 effect = _DECODER.decode(line)
             except msgspec.MsgspecError as error:
                 raise BooksDamaged(f"{path}, line {number}: {error}") from error

@@ -34,6 +34,7 @@ class Switches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         late: It is done at once, and answered, or told unasked, only `late_s` later.
         wrong_amount: It is done as asked, and answered with another amount.
         outage: The connection is closed without a word; nothing is done.
+        dispute: What is taken from a payer is disputed some days later, where the rail has disputes.
     """
 
     latency_s: Seconds = 0.0
@@ -46,6 +47,7 @@ class Switches(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     late_s: Seconds = 5.0
     wrong_amount: Chance = 0.0
     outage: Chance = 0.0
+    dispute: Chance = 0.0
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -61,6 +63,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     late_s: float = 0.0
     wrong_amount: bool = False
     outage: bool = False
+    dispute: bool = False
 
     @property
     def delay_s(self) -> float:
@@ -68,7 +71,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         return self.latency_s + (self.late_s if self.late else 0.0)
 
 
-_CHANCES: Final = ("decline", "drop_before", "drop_after", "duplicate", "late", "wrong_amount", "outage")
+_CHANCES: Final = ("decline", "drop_before", "drop_after", "duplicate", "late", "wrong_amount", "outage", "dispute")
 ALL_ROUTES: Final = ""
 
 
@@ -87,6 +90,11 @@ class Faults:
     def switches(self) -> Mapping[tuple[str, str], Switches]:
         """All that were set, by rail and route; a count shows how many are left."""
         return dict(self._switches)
+
+    def is_out(self, rail: str, route: str = ALL_ROUTES) -> bool:
+        """Whether every message of that route would find the connection closed; it uses up no count."""
+        now = self._switches.get((rail, route)) or self._switches.get((rail, ALL_ROUTES))
+        return now is not None and now.outage == 1.0
 
     def plan(self, rail: str, route: str = ALL_ROUTES) -> Plan:
         """What befalls the next request of that route."""

@@ -1,7 +1,7 @@
 """What every simulated rail is made of: a message in, a reply out, with what is to go wrong on the way back."""
 
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, tzinfo
 from typing import ClassVar
 
 from msgspec import Struct
@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute
 
 from adapters.rails.simulator.books import Books
 from adapters.rails.simulator.clock import Clock
-from adapters.rails.simulator.faults import Faults, Plan
+from adapters.rails.simulator.faults import ALL_ROUTES, Faults, Plan
 
 
 class Reply(Struct, frozen=True, kw_only=True):
@@ -30,6 +30,8 @@ class RailSimulator:
     """One rail. Everything runs on one thread; nothing in it waits."""
 
     rail: ClassVar[str]
+    zone: ClassVar[tzinfo] = UTC
+    """Where the rail's days are days."""
     framed: ClassVar[bool] = False
     """Spoken over TCP, each message after its length in two bytes, and not over HTTP."""
 
@@ -42,9 +44,13 @@ class RailSimulator:
         """Do what the message asks, once, and say so; whatever the bytes are, this does not raise."""
         raise NotImplementedError
 
-    def settlement(self, day: date) -> bytes:
-        """The rail's own file of what settles on that day."""
+    def settlement(self, day: date, route: str = ALL_ROUTES) -> bytes:
+        """The rail's own file of what settles on that day, of all routes or of one, as far as it is known by now."""
         raise NotImplementedError
+
+    def is_over(self, day: date) -> bool:
+        """Whether the file of that day is complete: nothing is ever added to it any more."""
+        return self.clock.now().astimezone(self.zone).date() > day
 
     def due(self) -> Sequence[bytes]:
         """Messages that the rail sends by itself now, in this order; each is handed out once."""

@@ -7,7 +7,8 @@ Everything happens on one thread and one event loop: nothing disturbs what a rai
     GET  /books/totals             count and amount per rail, currency, operation and outcome
     GET  /faults                   the switches as they stand
     PUT  /faults/{rail}?route=     set them: {"drop_after": 0.1, "decline": {"next": 2}}; {} puts all right again
-    GET  /settlement/{rail}/{day}  the rail's file of what settles that day
+    GET  /settlement/{rail}/{day}  the rail's file of what settles that day, as far as it is known
+    GET  /reports/{rail}/{day}     the same once the day is over, ?route= of one route; 204 before that
     PUT  /callbacks/{rail}         {"url": ...}: where what the rail says by itself is posted; "" for nowhere
     POST /advance                  {"days": 1}: the clock goes forward; answers {"now": ...}, as GET /now does
 """
@@ -111,18 +112,30 @@ def create_app(
         return _json(callback)
 
     async def get_settlement(request: Request) -> Response:
-        try:
-            day = date.fromisoformat(request.path_params["day"])
-        except ValueError as error:
-            raise HTTPException(400, f"the day is written like 2026-03-02: {error}") from error
-        return Response(simulators[_rail(request)].settlement(day), media_type="application/octet-stream")
+        file = simulators[_rail(request)].settlement(_day(request))
+        return Response(file, media_type="application/octet-stream")
+
+    async def get_report(request: Request) -> Response:
+        rail, day, route = _rail(request), _day(request), request.query_params.get("route", ALL_ROUTES)
+        if faults.is_out(rail, route):
+            return _Silence(hang_up=True)
+        if not simulators[rail].is_over(day):
+            return Response(status_code=204)
+        return Response(simulators[rail].settlement(day, route), media_type="application/octet-stream")
 
     async def get_now(request: Request) -> Response:
         return _json(_Now(clock.now()))
 
     async def post_advance(request: Request) -> Response:
         clock.advance((await _body(request, _Advance)).days)
+        books.moved_to(clock.now())
         return _json(_Now(clock.now()))
+
+    def _day(request: Request) -> date:
+        try:
+            return date.fromisoformat(request.path_params["day"])
+        except ValueError as error:
+            raise HTTPException(400, f"the day is written like 2026-03-02: {error}") from error
 
     def _rail(request: Request) -> str:
         rail = str(request.path_params["rail"])
@@ -148,6 +161,7 @@ def create_app(
             Route("/faults/{rail}", put_faults, methods=["PUT"]),
             Route("/callbacks/{rail}", put_callback, methods=["PUT"]),
             Route("/settlement/{rail}/{day}", get_settlement),
+            Route("/reports/{rail}/{day}", get_report),
             Route("/now", get_now),
             Route("/advance", post_advance, methods=["POST"]),
             *(_route(simulator) for simulator in spoken_over_http),

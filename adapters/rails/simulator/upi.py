@@ -9,23 +9,22 @@ What happens depends on the name in the payer's address, or for payouts and refu
     frozen@      account is frozen (YE, YF)          deemed@      the credit times out; 1 s later it was done
     fraud@       looks like fraud (K1, ZI)           lost@        the credit times out; 1 s later it was taken back
     nobody@      no such address (ZH)                bank@        the bank cannot be reached (XY, Y1)
+    dispute@     agrees, and disputes it some days later (1064)
 
 Anybody else agrees. Whoever is asked to collect answers half a second later; payouts and refunds are answered at once.
 An intent that names no payer waits until an app opens the link: POST /upi/open {"payer": ..., "link": ...}. Names that
 begin with `shop` or `merchant` belong to merchants. A request that came before is answered U01, and nothing is done.
 
-The settlement file is CSV: a header, one row for each payment of the day in India that moved money, and a last row with
-their number and what the merchant gets (less than nothing: gives). Columns: `rrn`, `txn_id`, `type` (COLLECT, PAY,
-REFUND), `direction` (`credit` of the merchant, or `debit`), `payer`, `payee`, `amount` (rupees), `currency`, `code`,
-`settled_at` (UTC), `original_rrn`.
+The settlement file is that of `adapters.rails.upi.reports`. What the fault, or that payer, disputes goes as
+`adapters.rails.simulator.disputes` says, by days in India.
 """
 
 import csv
 import io
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 from msgspec import Struct, structs
@@ -33,10 +32,11 @@ from starlette.routing import BaseRoute, Route
 
 from adapters.rails.simulator.books import Books, Effect
 from adapters.rails.simulator.clock import Clock
-from adapters.rails.simulator.faults import Faults, Plan
+from adapters.rails.simulator.disputes import DISPUTED, LOST, WON, Disputes, respond_by
+from adapters.rails.simulator.faults import ALL_ROUTES, Faults, Plan
 from adapters.rails.simulator.reply import RailSimulator, Reply, carried_out
 from adapters.rails.simulator.server import replying
-from adapters.rails.upi import codes, links
+from adapters.rails.upi import codes, links, reports
 from adapters.rails.upi.messages import (
     BY_INTENT,
     COLLECT,
@@ -68,6 +68,7 @@ DEEMED_FOR: Final = timedelta(seconds=1)
 """How long a credit that timed out is in doubt."""
 LATE: Final = timedelta(seconds=2)
 USUAL_DECLINE: Final = "U30"
+USUAL_DISPUTE: Final = "1064"
 EXPIRED: Final = "U69"
 TAKEN_BACK: Final = "21"
 ORGANISATION: Final = "NPCI"
@@ -84,10 +85,12 @@ _PAYERS_SAY: Final = {
     "bank": "XY",
 }
 _PAYEES_SAY: Final = {"frozen": "YF", "fraud": "ZI", "nobody": "ZH", "bank": "Y1"}
-_COLUMNS: Final = (
-    *("rrn", "txn_id", "type", "direction", "payer", "payee"),
-    *("amount", "currency", "code", "settled_at", "original_rrn"),
-)
+_CHARGEBACKS: Final = {
+    DISPUTED: (reports.CHARGEBACK, reports.DEBIT),
+    WON: (reports.CHARGEBACK_WON, reports.CREDIT),
+    LOST: (reports.CHARGEBACK_LOST, reports.NEITHER),
+}
+_DIRECTIONS: Final = {"collect": reports.CREDIT, "payout": reports.DEBIT, "refund": reports.DEBIT}
 
 
 class _Will(Struct, frozen=True, kw_only=True):
@@ -107,9 +110,13 @@ class UpiSimulator(RailSimulator):
     """All of UPI, as one bank sees it."""
 
     rail = "upi"
+    zone: ClassVar[tzinfo] = upi.IST
 
     def __init__(self, books: Books, faults: Faults, clock: Clock) -> None:
         super().__init__(books, faults, clock)
+        self._disputes = Disputes(
+            self.rail, books, faults, clock, left=self._left, settles=lambda day: day, begins=_begin
+        )
         effects = list(books.effects(self.rail))
         self._count = len(effects)
         self._waiting = {effect.request_id: _will(effect) for effect in effects if effect.outcome == "accepted"}
@@ -130,23 +137,27 @@ class UpiSimulator(RailSimulator):
         self._to_tell = [(at, payment_id) for at, payment_id in self._to_tell if at > now]
         return [self._said_unasked(payment_id) for payment_id in told]
 
-    def settlement(self, day: date) -> bytes:
+    def settlement(self, day: date, route: str = ALL_ROUTES) -> bytes:
         self._conclude_all()
         out = io.StringIO()
         rows = csv.writer(out, lineterminator="\n")
-        rows.writerow(_COLUMNS)
+        rows.writerow(reports.COLUMNS)
         count, net = 0, 0
         for effect in self.books.effects(self.rail):
-            if effect.day == day and effect.outcome == "approved":
-                for _ in range(2 if effect.detail.get("reported") == "twice" else 1):
-                    rows.writerow(_row(effect))
-                    count += 1
-                    net += effect.amount if effect.operation == "collect" else -effect.amount
-        rows.writerow(["total", count, *[""] * 4, to_decimal(net, upi.CURRENCY), upi.CURRENCY, *[""] * 3])
+            if effect.day != day or effect.outcome != "approved" or route not in (ALL_ROUTES, effect.route):
+                continue
+            if effect.operation not in _DIRECTIONS and effect.operation not in _CHARGEBACKS:
+                continue
+            row = self._row(effect)
+            for _ in range(2 if effect.detail.get("reported") == "twice" else 1):
+                rows.writerow(row)
+                count += 1
+                net += effect.amount * reports.SIGNS[str(row[3])]
+        rows.writerow(["total", count, *[""] * 4, to_decimal(net, upi.CURRENCY), upi.CURRENCY, *[""] * 4])
         return out.getvalue().encode()
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [Route("/upi/open", replying(self._open), methods=["POST"])]
+        return [Route("/upi/open", replying(self._open), methods=["POST"]), *self._disputes.routes()]
 
     def _act(self, request: Request, plan: Plan) -> bytes:
         match request:
@@ -163,6 +174,7 @@ class UpiSimulator(RailSimulator):
             return _nothing("RespPay", head, request.head.message_id, request.payment_id, "U01")
         effect = self._effect(request, plan)
         self.books.record(effect)
+        self._disputes.learn(effect)
         self._count += 1
         if effect.outcome == "accepted":
             self._waiting[effect.request_id] = _will(effect)
@@ -201,6 +213,8 @@ class UpiSimulator(RailSimulator):
         outcome, code = ("declined", no) if no else ("accepted", "01") if will else ("approved", codes.APPROVED)
         if will and request.type != COLLECT:
             code = "RB"
+        disputed = request.type == COLLECT and (plan.dispute or _name(request) == "dispute")
+        disputes = USUAL_DISPUTE if disputed else ""
         detail = {
             "type": request.type,
             "payer": request.payer.address,
@@ -209,6 +223,7 @@ class UpiSimulator(RailSimulator):
             **({"will": msgspec.json.encode(will).decode()} if will else {}),
             **({"told": "twice"} if plan.duplicate or _name(request) == "twice" else {}),
             **({"reported": "twice"} if plan.duplicate else {}),
+            **({"disputes": disputes} if disputes else {}),
         }
         return msgspec.convert(
             {
@@ -249,11 +264,15 @@ class UpiSimulator(RailSimulator):
         original = self.books.find(self.rail, request.original_id)
         if original is None or original.outcome != "approved" or original.operation != "collect":
             return "RNF"
-        refunds = self.books.upon(self.rail, original.reference)
-        given_back = sum(refund.amount for refund in refunds if refund.outcome != "declined")
-        if request.original_rrn != original.reference or given_back + request.amount > original.amount:
+        if request.original_rrn != original.reference or request.amount > self._left(original):
             return "U12"
         return _PAYEES_SAY.get(_name(request), "")
+
+    def _left(self, original: Effect) -> int:
+        """What can still be refunded, or disputed."""
+        upon = self.books.upon(self.rail, original.reference)
+        gone = (each for each in upon if each.outcome != "declined" and not self._disputes.is_won(each))
+        return original.amount - sum(each.amount for each in gone)
 
     def _will(self, request: ReqPay, plan: Plan, now: datetime) -> _Will | None:
         """How it is going to end; None: it has ended well."""
@@ -281,6 +300,7 @@ class UpiSimulator(RailSimulator):
                 effect = self.books.find(self.rail, payment_id)
                 assert effect is not None
                 self._conclude(effect, will)
+        self._disputes.go_on()
 
     def _conclude(self, effect: Effect, will: _Will) -> None:
         ended = structs.replace(
@@ -291,6 +311,7 @@ class UpiSimulator(RailSimulator):
             day=upi.day_of(will.at),
         )
         self.books.conclude(ended)
+        self._disputes.learn(ended)
         del self._waiting[effect.request_id]
         times = 2 if effect.detail.get("told") == "twice" else 1
         self._to_tell.extend([(will.told_at, effect.request_id)] * times)
@@ -313,6 +334,30 @@ class UpiSimulator(RailSimulator):
         paid = structs.replace(effect, detail={**effect.detail, "payer": opened.payer})
         self._conclude(paid, _Will(code=code, at=now, told_at=now))
         return Reply(body=code.encode())
+
+    def _row(self, effect: Effect) -> list[object]:
+        disputed = effect.operation in _CHARGEBACKS
+        kind, direction = (effect.detail.get("type", ""), _DIRECTIONS.get(effect.operation, ""))
+        of = effect
+        if disputed:
+            kind, direction = _CHARGEBACKS[effect.operation]
+            found = self.books.find(self.rail, effect.detail["of"])
+            assert found is not None, effect
+            of = found
+        return [
+            effect.original if effect.operation in (WON, LOST) else effect.reference,
+            of.request_id,
+            kind,
+            direction,
+            of.detail["payer"],
+            of.detail["payee"],
+            to_decimal(effect.amount, effect.currency),
+            effect.currency,
+            effect.code,
+            effect.at.isoformat(timespec="seconds"),
+            of.reference if disputed else effect.original,
+            respond_by(effect, _begin).isoformat() if effect.operation == DISPUTED else "",
+        ]
 
     def _told(self, api: str, head: Head, answers: str, effect: Effect, plan: Plan) -> RespPay:
         results = {"approved": SUCCESS, "declined": FAILURE, "accepted": WAITING if effect.code == "01" else DEEMED}
@@ -345,6 +390,10 @@ class UpiSimulator(RailSimulator):
         return f"{there.year % 10}{there.timetuple().tm_yday:03}{there.hour:02}{self._count % 1_000_000:06}"
 
 
+def _begin(day: date) -> datetime:
+    return upi.bounds(day)[0]
+
+
 def _name(request: ReqPay) -> str:
     """Of whoever it depends on: the payer who is asked, or the payee."""
     party = request.payer if request.type == COLLECT else request.payee
@@ -371,19 +420,3 @@ def _in_doubt(name: str) -> str:
 def _nothing(api: str, head: Head, answers: str, payment_id: str, code: str) -> RespPay:
     """The answer that says nothing about a payment but why."""
     return RespPay(api=api, head=head, answers=answers, payment_id=payment_id, result=FAILURE, code=code)
-
-
-def _row(effect: Effect) -> list[object]:
-    return [
-        effect.reference,
-        effect.request_id,
-        effect.detail["type"],
-        "credit" if effect.operation == "collect" else "debit",
-        effect.detail["payer"],
-        effect.detail["payee"],
-        to_decimal(effect.amount, effect.currency),
-        effect.currency,
-        effect.code,
-        effect.at.isoformat(timespec="seconds"),
-        effect.original,
-    ]

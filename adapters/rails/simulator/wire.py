@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Route
 
 from adapters.rails.simulator.books import Books, Effect, Outcome
 from adapters.rails.simulator.clock import Clock
-from adapters.rails.simulator.faults import Faults, Plan
+from adapters.rails.simulator.faults import ALL_ROUTES, Faults, Plan
 from adapters.rails.simulator.reply import RailSimulator, Reply, carried_out
 from adapters.rails.wire.conversation import REFUND, ids_of
 from adapters.rails.wire.identifiers import is_bic, is_iban, swift_text, uetr
@@ -43,6 +43,8 @@ from adapters.rails.wire.messages import (
     Statement,
     Status,
     StatusRequest,
+    Sum,
+    Summary,
 )
 from adapters.rails.wire.reading import Read, read
 from adapters.rails.wire.writing import write, write_advice
@@ -130,35 +132,42 @@ class WireSimulator(RailSimulator):
             case _:
                 return Reply(body=write(self._rejected(asked)))
 
-    def settlement(self, day: date) -> bytes:
+    def settlement(self, day: date, route: str = ALL_ROUTES) -> bytes:
         """camt.054: an advice for each account and currency; one without entries where nothing settled."""
-        effects = [effect for effect in self.books.effects(self.rail) if effect.day == day and _moved(effect)]
+        self._go_on()
+        moved = [each for each in self.books.effects(self.rail) if each.day == day and _moved(each)]
+        effects = [each for each in moved if route in (ALL_ROUTES, each.route)]
         accounts = sorted({(effect.detail["account"], effect.currency) for effect in effects}) or [(NOT_PROVIDED, "")]
         at = datetime(day.year, day.month, day.day, 23, 59, tzinfo=UTC)
         advices = []
         for number, (account, currency) in enumerate(accounts, start=1):
             of_account = [each for each in effects if (each.detail["account"], each.currency) == (account, currency)]
             twice = [effect for effect in of_account if "twice" in effect.detail]
+            entries = tuple(_entry(effect) for effect in of_account + twice)
             advices.append(
                 Statement(
                     header=Header(message_id=f"ADVICE-{day}", created_at=at),
                     statement_id=f"ADVICE-{day}-{number}",
                     account=account,
                     currency=currency,
-                    entries=tuple(_entry(effect) for effect in of_account + twice),
+                    summary=_summary(entries) if entries else None,
+                    entries=entries,
                 )
             )
         return write_advice(advices)
 
     def due(self) -> Sequence[bytes]:
         """What was pending and has ended (pacs.002), what comes back (pacs.004), who has paid us (pacs.008)."""
+        self._go_on()
+        said, self._due = list(self._due), deque()
+        return said
+
+    def _go_on(self) -> None:
         now = self.clock.now()
         for request_id in list(self._pending):
             self._conclude(request_id, now)
         for request_id in list(self._comes_back):
             self._bring_back(request_id, now)
-        said, self._due = list(self._due), deque()
-        return said
 
     def routes(self) -> Sequence[BaseRoute]:
         return [Route("/wire/credits", self._post_credit, methods=["POST"])]
@@ -216,6 +225,7 @@ class WireSimulator(RailSimulator):
             "account": transfer.debtor.account,
             "payee": transfer.creditor.account,
             "us": transfer.header.instructing,
+            "purpose": transfer.purpose,
             **({"twice": "1"} if plan.duplicate else {}),
         }
         effect = Effect(
@@ -228,7 +238,7 @@ class WireSimulator(RailSimulator):
             code=code or SETTLED,
             reference=_reference(transfer.ids.end_to_end_id),
             at=now,
-            day=transfer.settles_on or now.date(),
+            day=max(transfer.settles_on or now.date(), now.date()),
             route=transfer.header.instructed,
             detail=detail,
         )
@@ -243,7 +253,7 @@ class WireSimulator(RailSimulator):
         found = self.books.find(self.rail, recall.case_id)
         if found is None:
             found = self._decide_recall(recall, plan)
-        elif found.operation != "void":
+        elif found.operation != "reverse":
             return Status(
                 header=_answering(recall.header, self.clock.now()),
                 original=ids_of(recall.case_id),
@@ -262,19 +272,21 @@ class WireSimulator(RailSimulator):
         effect = Effect(
             rail=self.rail,
             request_id=recall.case_id,
-            operation="void",
+            operation="reverse",
             amount=payment.amount if payment else recall.amount.minor,
             currency=payment.currency if payment else recall.amount.currency,
             outcome="declined" if code else "approved",
             code=code or "CNCL",
             reference=_reference(recall.case_id),
             at=now,
-            day=now.date(),
+            # The money is not back before it has left.
+            day=max(now.date(), payment.day) if payment else now.date(),
             original=payment.reference if payment else "",
             route=recall.header.instructed,
             detail={
                 "account": payment.detail["account"] if payment else NOT_PROVIDED,
                 "original": recall.original.end_to_end_id,
+                "purpose": payment.detail["purpose"] if payment else "",
                 # What was still pending had not left the account.
                 **({"moved": "1"} if payment and payment.outcome == "approved" else {}),
             },
@@ -295,7 +307,7 @@ class WireSimulator(RailSimulator):
         now, request_id = self.clock.now(), request.original.end_to_end_id
         header, recalled = _answering(request.header, now), request.original_kind.startswith("camt.056")
         effect = self._ended(request_id, now)
-        if effect is None or (effect.operation == "void") is not recalled:
+        if effect is None or (effect.operation == "reverse") is not recalled:
             return Status(
                 header=header,
                 original=request.original,
@@ -356,7 +368,7 @@ class WireSimulator(RailSimulator):
             return
         code = MAGIC.get(effect.amount, Magic()).code
         outcome: Outcome = "declined" if code else "approved"
-        self._end(structs.replace(effect, outcome=outcome, code=code or SETTLED))
+        self._end(structs.replace(effect, outcome=outcome, code=code or SETTLED, day=max(effect.day, now.date())))
 
     def _end(self, effect: Effect) -> None:
         self.books.conclude(effect)
@@ -399,7 +411,11 @@ class WireSimulator(RailSimulator):
             day=now.date(),
             original=payment.reference,
             route=payment.route,
-            detail={"account": payment.detail["account"], "original": request_id},
+            detail={
+                "account": payment.detail["account"],
+                "original": request_id,
+                "purpose": payment.detail["purpose"],
+            },
         )
         self.books.record(effect)
         amount = Money(payment.amount, payment.currency)
@@ -435,20 +451,23 @@ def _same(effect: Effect, transfer: CreditTransfer) -> bool:
 
 
 def _moved(effect: Effect) -> bool:
-    return effect.outcome == "approved" and (effect.operation != "void" or "moved" in effect.detail)
+    return effect.outcome == "approved" and (effect.operation != "reverse" or "moved" in effect.detail)
 
 
 def _entry(effect: Effect) -> Entry:
-    credit = effect.operation in ("void", "return", "credit")
+    credit = effect.operation in ("reverse", "return", "credit")
     original = effect.detail.get("original", effect.request_id)
     amount = Money(effect.amount, effect.currency)
-    back = {"void": "FOCR", "return": effect.code}.get(effect.operation, "")
+    back = {"reverse": "FOCR", "return": effect.code}.get(effect.operation, "")
+    # A recall that was granted is known by its own id: that of the message by which the money came back.
+    recall = effect.request_id if effect.operation == "reverse" else ""
     detail = Detail(
-        ids=structs.replace(ids_of(original), message_id=""),
+        ids=structs.replace(ids_of(original), message_id=recall),
         amount=amount,
         credit=credit,
         reference=effect.reference,
         creditor=Party(account=effect.detail.get("payee", "")) if not credit else Party(),
+        purpose=effect.detail.get("purpose", ""),
         creditor_reference=effect.detail.get("quoted", ""),
         return_reason=back,
     )
@@ -463,6 +482,15 @@ def _entry(effect: Effect) -> Entry:
         code="PMNT/ICDT/RRTN" if back else "PMNT/RCDT/XBCT" if credit else "PMNT/ICDT/XBCT",
         details=(detail,),
     )
+
+
+def _summary(entries: Sequence[Entry]) -> Summary:
+    amounts = {
+        credit: [each.amount.minor for each in entries if each.credit is credit and each.amount]
+        for credit in (True, False)
+    }
+    credits, debits = (Sum(len(amounts[credit]), sum(amounts[credit])) for credit in (True, False))
+    return Summary(credits=credits, debits=debits)
 
 
 def _transfer_to_us(credit: Credit, now: datetime) -> CreditTransfer:

@@ -5,12 +5,14 @@ not answered, or answered with another amount, currency or payment, is unknown u
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 import httpx2
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from adapters.rails.desk import Desk
+from adapters.rails.reports import fetch
 from adapters.rails.upi import codes, links
 from adapters.rails.upi.codes import declined, unasked
 from adapters.rails.upi.links import Link
@@ -37,6 +39,7 @@ from adapters.rails.upi.messages import (
     read_resp_val_add,
     write,
 )
+from adapters.rails.upi.reports import read_report
 from domain import upi
 from domain.errors import Unavailable
 from domain.rail import (
@@ -51,6 +54,7 @@ from domain.rail import (
     Unknown,
     UpiAddress,
 )
+from domain.settlement import Report
 from domain.upi import Address, Holder, Kind
 
 PATIENCE_S: Final = 10.0
@@ -71,6 +75,8 @@ class Bank(Struct, frozen=True, kw_only=True):
         url: Where its messages go.
         address: Ours: where payers pay, and what payouts and refunds come from. `name`: as payers read it.
         mcc: Our category, four digits.
+        reports, disputes: Where the files of its days are, see `adapters.rails.reports`, and where disputes are
+            answered, see `adapters.rails.desk`; empty where there are none.
     """
 
     route: str
@@ -78,6 +84,8 @@ class Bank(Struct, frozen=True, kw_only=True):
     address: str
     name: str
     mcc: str
+    reports: str = ""
+    disputes: str = ""
 
 
 class UpiRail:
@@ -85,7 +93,9 @@ class UpiRail:
 
     def __init__(self, banks: Iterable[Bank], *, patience_s: float = PATIENCE_S) -> None:
         self._banks = {bank.route: bank for bank in banks}
+        self._patience_s = patience_s
         self._client = httpx2.AsyncClient(timeout=patience_s, trust_env=False, follow_redirects=False)
+        self._desks = {route: Desk(bank.disputes, route, self._client) for route, bank in self._banks.items()}
 
     async def send(self, instruction: Instruction) -> Answer:
         """Ask for it, for the first time.
@@ -93,6 +103,8 @@ class UpiRail:
         Where no connection came about, the answer is a no that any other route may be asked after. Whoever may have
         asked before, and crashed, must `inquire` instead: for them that no would be a guess.
         """
+        if instruction.operation is Operation.CONTEST:
+            return await self._desks[instruction.route].send(instruction)
         refusal = unfit(instruction)
         if refusal is not None:
             return refusal
@@ -107,6 +119,11 @@ class UpiRail:
 
     async def inquire(self, instruction: Instruction) -> Answer:
         """Ask what became of it; that changes nothing."""
+        if instruction.operation is Operation.CONTEST:
+            return await self._desks[instruction.route].inquire(instruction)
+        refusal = unfit(instruction)
+        if refusal is not None:
+            return structs.replace(refusal, unasked=False)  # Nor did any other process ask.
         bank = self._banks[instruction.route]
         try:
             return answer_in(instruction, await self._post(bank, inquiring(instruction, bank)))
@@ -127,6 +144,14 @@ class UpiRail:
             return holder_in(asked, answer)
         except (*_NO_ANSWER, MessageMalformed) as error:
             raise Unavailable(f"{asked} could not be resolved: {error or type(error).__name__}") from error
+
+    async def report(self, route: str, day: date) -> Report | None:
+        """As `domain.ports.RailPort.report`; days are those of India."""
+        bank = self._banks[route]
+        if not bank.reports:
+            return None
+        data = await fetch(self._client, bank.reports, day, route=route, patience_s=self._patience_s)
+        return None if data is None else read_report(data, route=route, address=bank.address, day=day)
 
     async def close(self) -> None:
         """What is in flight is given up: its outcome is unknown."""

@@ -2,7 +2,8 @@
 
 * A payout is a pacs.008 to the payee. So is a refund: a pacs.004 returns a payment whole, once, and is for banks; a
   customer's refund may be a part of it, one of many, and months later. It bears the purpose REFU and what it refunds.
-* A void is a camt.056, which a bank may refuse. It is answered by a camt.029, or by the money coming back (pacs.004).
+* A reversal is a camt.056, which a bank may refuse. It is answered by a camt.029, or by the money coming back
+  (pacs.004).
 * What became of either is asked by pacs.028.
 * Nobody can be debited by wire. Who is to pay is given a creditor reference, and the wire that brings it is told by
   `notices`, as is what comes back, and what a bank says by itself.
@@ -104,6 +105,7 @@ class Bank(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Args:
         account: The house's own with it, an IBAN: payouts are debited from it, and payers pay to it.
         charges: Who bears them: SHAR (each their own), DEBT (the payer), CRED (the payee) or SLEV (as the scheme says).
+        reports: Where the files of its days are, see `adapters.rails.reports`; empty where there are none.
 
     Raises:
         ValueError: No message could be sent to it.
@@ -114,6 +116,7 @@ class Bank(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bic: str
     account: str
     charges: str = "SHAR"
+    reports: str = ""
 
     def __post_init__(self) -> None:
         if not is_bic(self.bic):
@@ -161,7 +164,7 @@ def order(instruction: Instruction, house: House, bank: Bank, settles_on: date) 
     match instruction.operation:
         case Operation.PAYOUT | Operation.REFUND:
             return _written(instruction, _transfer(instruction, house, bank, settles_on))
-        case Operation.VOID:
+        case Operation.REVERSE:
             return _written(instruction, _recall(instruction, house, bank))
         case operation:
             return _unasked("not_permitted", f"A wire cannot {operation}: the payer sends it.", Retry.ELSEWHERE)
@@ -169,7 +172,7 @@ def order(instruction: Instruction, house: House, bank: Bank, settles_on: date) 
 
 def question(instruction: Instruction, house: House, bank: Bank) -> bytes | Declined:
     """The message that asks what became of it."""
-    kind = RECALL if instruction.operation is Operation.VOID else CREDIT_TRANSFER
+    kind = RECALL if instruction.operation is Operation.REVERSE else CREDIT_TRANSFER
     header = _header(f"{QUESTION}{instruction.request_id}", instruction, house, bank)
     asked = StatusRequest(header=header, original=ids_of(instruction.request_id), original_kind=kind)
     return _written(instruction, asked)
@@ -308,12 +311,12 @@ def _unasked(reason: str, message: str, retry: Retry = Retry.NEVER) -> Declined:
 
 def _concerns(instruction: Instruction, message: Message) -> bool:
     """Whether it speaks of this request: any one id will do here, and all are compared afterwards."""
-    void = instruction.operation is Operation.VOID
+    recall = instruction.operation is Operation.REVERSE
     match message:
         case Resolution(case_id=case_id, original=original):
-            return void and (case_id == instruction.request_id or _shares(original, instruction.original_request_id))
+            return recall and (case_id == instruction.request_id or _shares(original, instruction.original_request_id))
         case Return(original=original):
-            return void and _shares(original, instruction.original_request_id)
+            return recall and _shares(original, instruction.original_request_id)
         case Status(original=original):
             return _shares(original, instruction.request_id)
         case _:
@@ -352,7 +355,7 @@ def _mismatch(
     pairs = zip((said.message_id, *said.of_payment()), (expected.message_id, *expected.of_payment()), strict=True)
     wrong = [theirs for theirs, ours in pairs if theirs and theirs.lower() != ours.lower()]
     # A question that is rejected is no payment that is rejected.
-    recall = isinstance(message, Status) and instruction.operation is Operation.VOID
+    recall = isinstance(message, Status) and instruction.operation is Operation.REVERSE
     if message.original_kind[:8].lower() not in ("", (RECALL if recall else CREDIT_TRANSFER)[:8]):
         wrong.append(message.original_kind)
     if isinstance(message, Resolution) and message.case_id not in ("", instruction.request_id):
@@ -369,7 +372,7 @@ def _of_status(instruction: Instruction, message: Status, inquired: bool) -> Ans
     codes = {reason.code for reason in message.reasons}
     reference = message.reference or uetr(instruction.request_id)
     match message.status:
-        case status if status in SETTLED and instruction.operation is not Operation.VOID:
+        case status if status in SETTLED and instruction.operation is not Operation.REVERSE:
             day = "" if message.settles_on is None else message.settles_on.isoformat()
             return _approved(instruction, reference, status, day)
         case status if status in UNDER_WAY:
@@ -378,7 +381,7 @@ def _of_status(instruction: Instruction, message: Status, inquired: bool) -> Ans
             return NotFound() if inquired else Unknown(why="the bank says that it never received what it answers")
         case "RJCT" if codes & SEEN_BEFORE:
             return Unknown(why="the bank has had it before, and does not say what came of that")
-        case "RJCT" if inquired and instruction.operation is Operation.VOID:
+        case "RJCT" if inquired and instruction.operation is Operation.REVERSE:
             return Unknown(why="the bank rejects the question what became of the recall")
         case "RJCT":
             return declined(message.reasons)

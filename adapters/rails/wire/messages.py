@@ -145,7 +145,10 @@ class Balance(Struct, frozen=True, kw_only=True):
 
 
 class Detail(Struct, frozen=True, kw_only=True):
-    """A payment within an entry. `reference`: the bank's own; `return_reason`: why it came back, if it did."""
+    """A payment within an entry. `reference`: the bank's own; `return_reason`: why it came back, if it did.
+
+    `purpose` is that of the payment, also where it comes back.
+    """
 
     ids: Ids
     amount: Money | None = None
@@ -153,6 +156,7 @@ class Detail(Struct, frozen=True, kw_only=True):
     reference: str = ""
     debtor: Party = Party()
     creditor: Party = Party()
+    purpose: str = ""
     remittance: str = ""
     creditor_reference: str = ""
     return_reason: str = ""
@@ -173,8 +177,22 @@ class Entry(Struct, frozen=True, kw_only=True):
     details: tuple[Detail, ...] = ()
 
 
+class Sum(Struct, frozen=True):
+    """How many entries, and of how much in all, in minor units of the account's currency."""
+
+    count: int
+    minor: int
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """Of the entries of an account: TxsSummry/TtlCdtNtries and TtlDbtNtries."""
+
+    credits: Sum
+    debits: Sum
+
+
 class Statement(Struct, frozen=True, kw_only=True):
-    """camt.052, camt.053 or camt.054: what happened on an account."""
+    """camt.052, camt.053 or camt.054: what happened on an account. `summary`: None where it gives none."""
 
     header: Header
     statement_id: str
@@ -182,6 +200,7 @@ class Statement(Struct, frozen=True, kw_only=True):
     currency: str = ""
     owner: str = ""
     balances: tuple[Balance, ...] = ()
+    summary: Summary | None = None
     entries: tuple[Entry, ...] = ()
 
 

@@ -7,9 +7,13 @@ from types import TracebackType
 from typing import Final, Self
 
 import httpx2
+from msgspec import structs
 
+from adapters.rails.reports import fetch
 from adapters.rails.wire.conversation import Bank, House, order, question, understand
+from adapters.rails.wire.reports import read_report
 from domain.rail import Answer, Declined, Instruction, Retry, Unknown
+from domain.settlement import Report
 
 ANSWER_MAX: Final = 2**20
 """Bytes of the largest answer that is read."""
@@ -89,10 +93,21 @@ class WireRail:
         message = question(instruction, self._house, bank)
         if isinstance(message, Declined):
             return Unknown(why=message.message)
+        ordered = order(instruction, self._house, bank, self._settles_on(instruction))
+        if isinstance(ordered, Declined):
+            return structs.replace(ordered, unasked=False)  # Nor did any other process ask.
         try:
             return understand(instruction, await self._post(bank, message), inquired=True)
         except (NotSent, NoAnswer) as error:
             return Unknown(why=str(error))
+
+    async def report(self, route: str, day: date) -> Report | None:
+        """As `domain.ports.RailPort.report`; days are those of UTC."""
+        bank = self._banks[route]
+        if not bank.reports:
+            return None
+        data = await fetch(self._http, bank.reports, day, route=bank.bic, patience_s=self._patience_s)
+        return None if data is None else read_report(data, bank=bank, day=day)
 
     async def _post(self, bank: Bank, message: bytes) -> bytes:
         """The bank's message, whatever its HTTP status: many send their rejections with one that says error."""

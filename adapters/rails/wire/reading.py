@@ -26,6 +26,8 @@ from adapters.rails.wire.messages import (
     Statement,
     Status,
     StatusRequest,
+    Sum,
+    Summary,
 )
 from adapters.rails.wire.xml import NAMESPACE, SIZE_MAX, Node, NotXml, faults, parse
 from domain.money import Money, to_minor
@@ -120,6 +122,17 @@ class _Reading:
         """An amount; an element that is there and cannot be read is reported."""
         found = node.first(*paths)
         return None if found is None else self._money(found, paths[0])
+
+    def sum(self, node: Node, path: str, currency: str) -> Sum | None:
+        """How many and how much; one that is there and cannot be read is reported."""
+        count, amount = node.text(f"{path}/NbOfNtries"), node.text(f"{path}/Sum")
+        if not count or not amount:
+            return None
+        try:
+            return Sum(int(count), to_minor(amount, currency))
+        except ValueError as error:
+            self.note(path, str(error), unread=True)
+            return None
 
     def day(self, node: Node, *paths: str) -> date | None:
         """A date, or that of a time, whatever it is wrapped in."""
@@ -312,8 +325,17 @@ def _statement(reading: _Reading, header: Header, node: Node) -> Statement:
         currency=node.text("Acct/Ccy"),
         owner=node.text("Acct/Ownr/Nm"),
         balances=tuple(_balance(reading, each) for each in node.all("Bal")),
+        summary=_summary(reading, node),
         entries=tuple(_entry(reading, each) for each in node.all("Ntry")),
     )
+
+
+def _summary(reading: _Reading, node: Node) -> Summary | None:
+    """Nothing where one of the two sums is not there."""
+    credits, debits = (
+        reading.sum(node, f"TxsSummry/{name}", node.text("Acct/Ccy")) for name in ("TtlCdtNtries", "TtlDbtNtries")
+    )
+    return None if credits is None or debits is None else Summary(credits=credits, debits=debits)
 
 
 def _balance(reading: _Reading, node: Node) -> Balance:
@@ -359,6 +381,7 @@ def _detail(reading: _Reading, node: Node, credit: bool) -> Detail:
         reference=node.text("Refs/AcctSvcrRef"),
         debtor=_party(related, "Dbtr", agents),
         creditor=_party(related, "Cdtr", agents),
+        purpose=node.text("Purp/Cd", "Purp/Prtry"),
         remittance=_remittance(node),
         creditor_reference=node.text("RmtInf/Strd/CdtrRefInf/Ref", "RmtInf/Strd/CdtrRefInf/CdtrRef"),
         return_reason=node.text("RtrInf/Rsn/Cd", "RtrInf/Rsn/Prtry"),

@@ -30,6 +30,7 @@ from adapters.rails.wire.messages import (
     StatusRequest,
 )
 from adapters.rails.wire.xml import Part, document
+from domain.money import to_decimal
 
 
 def write(message: Message) -> bytes:
@@ -183,7 +184,18 @@ def _notification(statement: Statement) -> list[Part]:
             "Acct",
             [*_account(statement.account), ("Ccy", statement.currency), ("Ownr", [("Nm", statement.owner)])],
         ),
+        ("TxsSummry", _summary(statement)),
         *(("Ntry", _entry(entry)) for entry in statement.entries),
+    ]
+
+
+def _summary(statement: Statement) -> list[Part]:
+    if statement.summary is None:
+        return []
+    sums = (("TtlCdtNtries", statement.summary.credits), ("TtlDbtNtries", statement.summary.debits))
+    return [
+        (name, [("NbOfNtries", str(each.count)), ("Sum", f"{to_decimal(each.minor, statement.currency)}")])
+        for name, each in sums
     ]
 
 
@@ -222,6 +234,7 @@ def _detail(detail: Detail) -> list[Part]:
         ("CdtDbtInd", _indicator(detail.credit)),
         ("RltdPties", [*_related("Dbtr", detail.debtor), *_related("Cdtr", detail.creditor)]),
         ("RltdAgts", [("DbtrAgt", _agent(detail.debtor.bic)), ("CdtrAgt", _agent(detail.creditor.bic))]),
+        ("Purp", [("Cd", detail.purpose)]),
         ("RmtInf", [("Ustrd", detail.remittance), ("Strd", [reference])]),
         ("RtrInf", [("Rsn", [("Cd", detail.return_reason)])]),
     ]
