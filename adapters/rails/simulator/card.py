@@ -98,7 +98,7 @@ class CardSimulator(RailSimulator):
 
     def __init__(self, books: Books, faults: Faults, clock: Clock) -> None:
         super().__init__(books, faults, clock)
-        self._disputes = Disputes(
+        self.disputes = Disputes(
             RAIL, books, faults, clock, left=self._left, settles=business_day_from, begins=_midnight
         )
 
@@ -117,13 +117,13 @@ class CardSimulator(RailSimulator):
                 if self.faults.is_out(RAIL, route)
                 else Reply(body=_said(asked, {70: asked.get(70, "001")}))
             )
-        self._disputes.go_on()
+        self.disputes.go_on()
         plan = self.faults.plan(RAIL, route)
         return carried_out(plan, lambda: self._carry_out(asked, route, plan))
 
     def settlement(self, day: date, route: str = ALL_ROUTES) -> bytes:
         """What settles on that day; an effect that was to be reported twice is there twice, and counted twice."""
-        self._disputes.go_on()
+        self.disputes.go_on()
         reported = [e for e in self.books.effects(RAIL) if e.day == day and e.outcome == "approved"]
         of_route = [e for e in reported if e.operation in _SETTLING and route in (ALL_ROUTES, e.route)]
         details = [self._detail(e) for e in of_route for _ in range(1 + ("twice" in e.detail))]
@@ -142,11 +142,11 @@ class CardSimulator(RailSimulator):
 
     def due(self) -> Sequence[bytes]:
         """Nothing is sent by itself; disputes come and end."""
-        self._disputes.go_on()
+        self.disputes.go_on()
         return ()
 
     def routes(self) -> Sequence[BaseRoute]:
-        return self._disputes.routes()
+        return self.disputes.routes()
 
     def _carry_out(self, asked: Fields, route: str, plan: Plan) -> bytes:
         if not _is_whole(asked):
@@ -155,7 +155,7 @@ class CardSimulator(RailSimulator):
         if effect is None and self.books.by_reference(RAIL, _reference(asked)) is None:
             effect = self._decide(asked, route, plan)
             self.books.record(effect)
-            self._disputes.learn(effect)
+            self.disputes.learn(effect)
         if effect is None or effect.detail.get("asked") != _asked(asked):
             return _said(asked, {39: "94"})
         said = {15: f"{effect.day:%m%d}", 39: effect.code}
@@ -270,7 +270,7 @@ class CardSimulator(RailSimulator):
         """What can still be captured of an authorization, or refunded or disputed of what was captured or collected."""
         left = original.amount
         for effect in self.books.upon(RAIL, original.reference):
-            if effect.outcome != "approved" or (effect.operation == DISPUTED and self._disputes.is_won(effect)):
+            if effect.outcome != "approved" or (effect.operation == DISPUTED and self.disputes.is_won(effect)):
                 continue
             if effect.operation == Operation.CAPTURE and effect.detail["purpose"] == "F":
                 return 0

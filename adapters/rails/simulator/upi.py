@@ -114,7 +114,7 @@ class UpiSimulator(RailSimulator):
 
     def __init__(self, books: Books, faults: Faults, clock: Clock) -> None:
         super().__init__(books, faults, clock)
-        self._disputes = Disputes(
+        self.disputes = Disputes(
             self.rail, books, faults, clock, left=self._left, settles=lambda day: day, begins=_begin
         )
         effects = list(books.effects(self.rail))
@@ -157,7 +157,7 @@ class UpiSimulator(RailSimulator):
         return out.getvalue().encode()
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [Route("/upi/open", replying(self._open), methods=["POST"]), *self._disputes.routes()]
+        return [Route("/upi/open", replying(self._open), methods=["POST"]), *self.disputes.routes()]
 
     def _act(self, request: Request, plan: Plan) -> bytes:
         match request:
@@ -174,7 +174,7 @@ class UpiSimulator(RailSimulator):
             return _nothing("RespPay", head, request.head.message_id, request.payment_id, "U01")
         effect = self._effect(request, plan)
         self.books.record(effect)
-        self._disputes.learn(effect)
+        self.disputes.learn(effect)
         self._count += 1
         if effect.outcome == "accepted":
             self._waiting[effect.request_id] = _will(effect)
@@ -271,7 +271,7 @@ class UpiSimulator(RailSimulator):
     def _left(self, original: Effect) -> int:
         """What can still be refunded, or disputed."""
         upon = self.books.upon(self.rail, original.reference)
-        gone = (each for each in upon if each.outcome != "declined" and not self._disputes.is_won(each))
+        gone = (each for each in upon if each.outcome != "declined" and not self.disputes.is_won(each))
         return original.amount - sum(each.amount for each in gone)
 
     def _will(self, request: ReqPay, plan: Plan, now: datetime) -> _Will | None:
@@ -300,7 +300,7 @@ class UpiSimulator(RailSimulator):
                 effect = self.books.find(self.rail, payment_id)
                 assert effect is not None
                 self._conclude(effect, will)
-        self._disputes.go_on()
+        self.disputes.go_on()
 
     def _conclude(self, effect: Effect, will: _Will) -> None:
         ended = structs.replace(
@@ -311,7 +311,7 @@ class UpiSimulator(RailSimulator):
             day=upi.day_of(will.at),
         )
         self.books.conclude(ended)
-        self._disputes.learn(ended)
+        self.disputes.learn(ended)
         del self._waiting[effect.request_id]
         times = 2 if effect.detail.get("told") == "twice" else 1
         self._to_tell.extend([(will.told_at, effect.request_id)] * times)
