@@ -103,6 +103,7 @@ AccountId = Annotated[UUID, _typeid(ids.ACCOUNT), _shown(ids.ACCOUNT)]
 EntryId = Annotated[UUID, _typeid(ids.ENTRY), _shown(ids.ENTRY)]
 HoldId = Annotated[UUID, _typeid(ids.HOLD), _shown(ids.HOLD)]
 PaymentId = Annotated[UUID, _typeid(ids.PAYMENT), _shown(ids.PAYMENT)]
+DisputeId = Annotated[UUID, _typeid(ids.DISPUTE), _shown(ids.DISPUTE)]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(_plain)]
 MetadataMap = Annotated[dict[MetadataKey, Text], Field(max_length=50)]
 
@@ -146,7 +147,8 @@ class Command(BaseModel, ABC):
 
     @abstractmethod
     def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
-        """What has to be looked up before it is decided, as (`book`, `account`, `entry`, `hold` or `payment`, id).
+        """What has to be looked up before it is decided, as (`book`, `account`, `entry`, `hold`, `payment` or
+        `settlement`, id).
 
         Asked again after each look-up, since what it finds may lead on.
         """

@@ -53,6 +53,7 @@ from domain.events import (
     PaymentEvent,
     RawEvent,
     Recorded,
+    SettlementRecorded,
     recorded,
 )
 from domain.hold import Hold
@@ -408,6 +409,8 @@ class Desk:
                     draft.holds[stream] = hold_rules.fold(stream, [e.event for e in events])
                 elif noun == "payment":
                     draft.payments[stream] = payment_rules.fold(stream, events)
+                elif noun == "settlement":
+                    draft.settlements[stream] = _settlement(events)
                 else:
                     draft.entries[stream] = _entry(events)
 
@@ -559,7 +562,7 @@ class _Decided:
         return Outcome(tuple(added), refusal, False)
 
 
-_TELL_ALL = (EntryPosted, BookOpened, BatchPosted, CommandRefused)
+_TELL_ALL = (EntryPosted, BookOpened, BatchPosted, SettlementRecorded, CommandRefused)
 """Events that are the whole answer to their command."""
 
 
@@ -601,6 +604,8 @@ def _is_known(draft: Draft, noun: str, stream: UUID) -> bool:
         return stream in draft.holds
     if noun == "payment":
         return stream in draft.payments
+    if noun == "settlement":
+        return stream in draft.settlements
     return stream in (draft.books if noun == "book" else draft.entries)
 
 
@@ -610,6 +615,11 @@ def _book(events: list[Recorded]) -> Book | None:
         if isinstance(event.event, BookOpened):
             return book_rules.opened(event.stream_id, event.event)
     return None
+
+
+def _settlement(events: list[Recorded]) -> SettlementRecorded | None:
+    """The settlement on a stream; None where there is none."""
+    return next((event.event for event in events if isinstance(event.event, SettlementRecorded)), None)
 
 
 def _entry(events: list[Recorded]) -> Entry | None:

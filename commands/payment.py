@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
 from msgspec.structs import replace
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from commands.account import BookName
 from commands.command import (
@@ -13,7 +13,9 @@ from commands.command import (
     Command,
     Currency,
     Decided,
+    DisputeId,
     Instant,
+    MetadataKey,
     MetadataMap,
     Name,
     PaymentId,
@@ -31,6 +33,13 @@ from domain.ledger import Draft
 from domain.payment import Payment, Request
 
 RequestId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{22}$")]
+
+
+def _readable(text: str) -> str:
+    """Lines of text."""
+    if not all(letter.isprintable() or letter == "\n" for letter in text):
+        raise ValueError("control characters but line breaks are not allowed")
+    return text
 
 
 class _Method(BaseModel):
@@ -363,6 +372,69 @@ class RefundPayment(_OfPayment):
         known = self.known(draft)
         asked = payment.refund(known, amount=self.amount, upon=self.capture, reason=self.reason)
         return _asked(draft, known, asked)
+
+
+class ReversePayment(_OfPayment):
+    """Undo a whole capture, collection or payout that should not have been; `request` is the request id of which.
+
+    Nothing of it may have gone back. The rail may decline.
+    """
+
+    kind: ClassVar[str] = "reverse_payment"
+    request: RequestId | None = None
+    reason: Text = ""
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        return _asked(draft, known, payment.reverse(known, upon=self.request, reason=self.reason))
+
+
+Evidence = Annotated[str, StringConstraints(min_length=1, max_length=4_000), AfterValidator(_readable)]
+
+
+class ContestDispute(_OfPayment):
+    """Answer a dispute with evidence: texts by name, `receipt` or `delivered` for example."""
+
+    kind: ClassVar[str] = "contest_dispute"
+    dispute_id: DisputeId
+    evidence: Annotated[dict[MetadataKey, Evidence], Field(min_length=1, max_length=20)]
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        asked = payment.contest(known, dispute_id=self.dispute_id, evidence=self.evidence, now=draft.now)
+        return _asked(draft, known, asked)
+
+
+class AcceptDispute(_OfPayment):
+    """Let a dispute stand: what the rail has taken back is gone."""
+
+    kind: ClassVar[str] = "accept_dispute"
+    dispute_id: DisputeId
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        return _step(known, payment.accept(known, dispute_id=self.dispute_id))
+
+
+class ResolveOutcome(_OfPayment):
+    """Say, having found out, what became of a request that its rail says nothing of; `reference` is the rail's own.
+
+    After a failure nothing is attempted again by itself.
+    """
+
+    kind: ClassVar[str] = "resolve_outcome"
+    request_id: RequestId
+    outcome: Literal["done", "failed"]
+    reference: Text = ""
+    reason: Annotated[Text, Field(min_length=1)]
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        resolved, event = payment.resolve(
+            known, request_id=self.request_id, outcome=self.outcome, reference=self.reference, reason=self.reason
+        )
+        after = payment.evolve(known, resolved, draft.now)
+        return [*_step(known, resolved), *_answered(draft, after, event)]
 
 
 class RecordAnswer(_OfPayment):

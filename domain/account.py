@@ -97,7 +97,7 @@ class Account(Struct, frozen=True):
         return found
 
 
-RESERVED: Final = ("clearing:", "suspense:")
+RESERVED: Final = ("clearing:", "suspense:", "settlement:", "fees:")
 """How the codes of accounts begin that Daybook opens itself and must always be able to post to."""
 
 

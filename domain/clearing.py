@@ -9,15 +9,18 @@ debit on it, what the book owes the rail a credit, and when both have settled it
 | captured | clearing | account | of that hold |
 | voided, expired | | | the hold is given up |
 | collected | clearing | account | |
-| refund requested, payout started | account | clearing | pending, as a hold |
-| refunded, paid out | account | clearing | of that hold |
-| refund failed, payout failed | | | the hold is given up |
+| refund requested, payout started, reversal requested | account | clearing | pending, as a hold |
+| refunded, paid out, reversed | account | clearing | of that hold |
+| refund failed, payout failed, reversal failed | | | the hold is given up |
+| payout reversed | clearing | account | nothing is set aside for it |
+| returned, disputed | account | clearing | |
+| payout or refund returned, dispute won | clearing | account | |
 
 What a rail has done is a fact: where the account may not take it, closed or at its ceiling, it is booked on suspense,
 and never refused.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Final
 from uuid import UUID, uuid5
@@ -29,18 +32,18 @@ from domain import hold as hold_rules
 from domain import ids, journal
 from domain.account import Account, Type
 from domain.errors import Refusal
-from domain.events import AccountOpened, EntryPosted, Event
+from domain.events import AccountOpened, EntryPosted, Event, lines
 from domain.hold import Hold
 from domain.payment import Payment, Request
-from domain.posting import Posting, Side, Totals
+from domain.posting import ZERO, Posting, Side, Totals
 from domain.rail import Operation
 
 Streamed = tuple[UUID, int, Event]
 """An event with its stream and the version it takes there."""
 
 SUSPENSE: Final = "suspense"
-HOLDS: Final = frozenset({Operation.AUTHORIZE, Operation.REFUND, Operation.PAYOUT})
-"""What makes a hold, under an id of its own."""
+HOLDS: Final = frozenset({Operation.AUTHORIZE, Operation.REFUND, Operation.PAYOUT, Operation.REVERSE})
+"""What makes a hold, under an id of its own; a reversal only where money goes out by it."""
 
 
 class Books(Struct, frozen=True):
@@ -50,6 +53,16 @@ class Books(Struct, frozen=True):
     totals: Mapping[UUID, Totals]
     holds: Mapping[UUID, Hold | None]
     now: datetime
+
+    def after(self, events: Iterable[Streamed]) -> "Books":
+        """With these on them, as far as they open accounts or post to them; what is known is in plain dicts then."""
+        accounts, totals = dict(self.accounts), dict(self.totals)
+        for stream, _, event in events:
+            if isinstance(event, AccountOpened):
+                accounts[stream] = account_rules.opened(stream, event)
+            for line in lines(event):
+                totals[line.account_id] = line.onto(totals.get(line.account_id, ZERO))
+        return Books(accounts, totals, self.holds, self.now)
 
 
 class Effect(Struct, frozen=True):
@@ -62,6 +75,14 @@ class Effect(Struct, frozen=True):
 
 def clearing_code(rail: str, currency: str) -> str:
     return f"clearing:{rail}:{currency}"
+
+
+def settlement_code(rail: str, currency: str) -> str:
+    return f"settlement:{rail}:{currency}"
+
+
+def fees_code(rail: str, currency: str) -> str:
+    return f"fees:{rail}:{currency}"
 
 
 def suspense_code(currency: str) -> str:
@@ -94,7 +115,7 @@ def requested(payment: Payment, request: Request, books: Books) -> Effect:
     Raises:
         What `hold.place` does of the account: a refund or a payout it cannot bear is refused.
     """
-    if request.operation not in (Operation.REFUND, Operation.PAYOUT):
+    if not _sets_aside(payment, request):
         return Effect([])
     return _held(payment, request, books, outwards=True)
 
@@ -108,19 +129,43 @@ def done(payment: Payment, request: Request, books: Books) -> Effect:
             return _increased(payment, request, books)
         case Operation.COLLECT:
             return _fact(payment, request, books, _collected)
+        case Operation.REVERSE if payment.is_inwards(request):
+            return _fact(payment, request, books, _collected)
         case Operation.CAPTURE:
             return _captured(payment, request, books, _authorization_hold(payment, request, books))
-        case Operation.REFUND | Operation.PAYOUT:
+        case Operation.REFUND | Operation.PAYOUT | Operation.REVERSE:
             return _captured(payment, request, books, _hold(books, hold_id(payment.id, request.id)))
         case Operation.VOID:
             return Effect(_given_up(_authorization_hold(payment, request, books), books, "voided"))
+        case Operation.CONTEST:
+            return Effect([])
 
 
 def failed(payment: Payment, request: Request, books: Books) -> Effect:
     """The rail has not done it, and will not."""
-    if request.operation not in (Operation.REFUND, Operation.PAYOUT):
+    if not _sets_aside(payment, request):
         return Effect([])
     return Effect(_given_up(_hold(books, hold_id(payment.id, request.id)), books, "failed"))
+
+
+def moved(
+    payment: Payment, request: Request, books: Books, *, told: str, name: UUID, amount: int, inwards: bool
+) -> Effect:
+    """What a rail has taken back, or given back, by itself, of what it had done; `told` is why."""
+
+    def book(payment: Payment, request: Request, books: Books, *, suspended: bool = False) -> Effect:
+        made, known, clearing, account = _ends(payment, request, books, suspended=suspended)
+        debit, credit = (clearing, account) if inwards else (account, clearing)
+        entry = _entry(payment, request, books, known, debit, credit, amount=amount, told=told)
+        return Effect([*made, (name, 1, entry)], entry_id=name)
+
+    return _fact(payment, request, books, book)
+
+
+def _sets_aside(payment: Payment, request: Request) -> bool:
+    """Whether money goes out by it, which must be there before a rail hears of it."""
+    gives = request.operation in (Operation.REFUND, Operation.PAYOUT, Operation.REVERSE)
+    return gives and not payment.is_inwards(request)
 
 
 def _fact(payment: Payment, request: Request, books: Books, book: Callable[..., Effect]) -> Effect:
@@ -209,19 +254,28 @@ def _given_up(hold: Hold, books: Books, reason: str) -> list[Streamed]:
 
 
 def _entry(
-    payment: Payment, request: Request, books: Books, known: Mapping[UUID, Account], debit: UUID, credit: UUID
+    payment: Payment,
+    request: Request,
+    books: Books,
+    known: Mapping[UUID, Account],
+    debit: UUID,
+    credit: UUID,
+    *,
+    amount: int | None = None,
+    told: str = "",
 ) -> EntryPosted:
-    currency = payment.intent.currency
+    """Of the request's amount, for what it asked, unless it is said otherwise."""
+    currency, moving = payment.intent.currency, request.amount if amount is None else amount
     return journal.post(
         known,
         books.totals,
         book_id=payment.intent.book_id,
         postings=[
-            Posting(debit, Side.DEBIT, request.amount, currency),
-            Posting(credit, Side.CREDIT, request.amount, currency),
+            Posting(debit, Side.DEBIT, moving, currency),
+            Posting(credit, Side.CREDIT, moving, currency),
         ],
         value_date=_value_date(books),
-        description=_told(payment, request),
+        description=_told(payment, request, told),
         reference=payment.intent.reference,
         metadata={},
         now=books.now,
@@ -234,25 +288,37 @@ def _ends(
     """The clearing account and the other end, with what opens them when they are first needed."""
     own, clearing, suspense = accounts_of(payment, request.rail)
     currency = payment.intent.currency
-    codes = {clearing: clearing_code(request.rail, currency)}
-    if suspended:
-        codes[suspense] = suspense_code(currency)
-    made: list[Streamed] = []
-    known = dict(books.accounts)
-    for name, code in codes.items():
-        if name not in known:
-            event = _opening(payment.intent.book_id, code, currency, books.now)
-            made.append((name, 1, event))
-            known[name] = account_rules.opened(name, event)
+    codes = [clearing_code(request.rail, currency), *([suspense_code(currency)] if suspended else [])]
+    made, known = opening(payment.intent.book_id, codes, currency, books)
     return made, known, clearing, suspense if suspended else own
 
 
+def opening(
+    book_id: UUID, codes: Iterable[str], currency: str, books: Books
+) -> tuple[list[Streamed], Mapping[UUID, Account]]:
+    """What opens those of Daybook's own accounts that are needed for the first time, and all accounts then."""
+    made: list[Streamed] = []
+    known = dict(books.accounts)
+    for code in codes:
+        name = ids.account_id(book_id, code)
+        if name not in known:
+            event = _opening(book_id, code, currency, books.now)
+            made.append((name, 1, event))
+            known[name] = account_rules.opened(name, event)
+    return made, known
+
+
+_TYPES: Final = {"settlement": Type.ASSET, "fees": Type.EXPENSE}
+"""By how their codes begin: what rails have paid, and what they have kept. Of the others the debit side is what
+somebody owes the book."""
+
+
 def _opening(book_id: UUID, code: str, currency: str, now: datetime) -> AccountOpened:
-    """A liability without limits: on its debit side it is what somebody owes the book."""
+    """Without limits: what has happened is booked."""
     return AccountOpened(
         book_id=book_id,
         code=code,
-        type=Type.LIABILITY.value,
+        type=_TYPES.get(code.partition(":")[0], Type.LIABILITY).value,
         currency=currency,
         overdraft_limit=None,
         opened_on=now.date(),
@@ -275,7 +341,7 @@ def _value_date(books: Books) -> date:
     return books.now.date()
 
 
-def _told(payment: Payment, request: Request) -> str:
+def _told(payment: Payment, request: Request, told: str = "") -> str:
     """What is read beside the entry."""
-    told = f"{request.operation.value} {ids.show(ids.PAYMENT, payment.id)}"
+    told = f"{told or request.operation.value} {ids.show(ids.PAYMENT, payment.id)}"
     return f"{payment.intent.description} ({told})" if payment.intent.description else told

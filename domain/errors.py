@@ -460,6 +460,59 @@ class PaymentAnswerKnown(Refusal):
 
 
 @dataclass(eq=False)
+class PaymentOutcomeNotOpen(Refusal):
+    """The request's rail has said what became of it, or was not asked yet: there is nothing to resolve."""
+
+    code = "payment_outcome_not_open"
+    payment_id: UUID
+    rail_request_id: str
+    state: str
+
+
+@dataclass(eq=False)
+class DisputeNotFound(Refusal):
+    """No dispute has that id, or not one of this payment."""
+
+    code = "dispute_not_found"
+    dispute_id: UUID
+
+
+@dataclass(eq=False)
+class DisputeStateForbids(Refusal):
+    """The dispute has been answered, or is closed."""
+
+    code = "dispute_state_forbids"
+    dispute_id: UUID
+    dispute_state: str
+    operation: str
+
+
+@dataclass(eq=False)
+class DisputeAnswerIsLate(Refusal):
+    """The time in which the dispute could be contested is over."""
+
+    code = "dispute_answer_late"
+    dispute_id: UUID
+    respond_by: datetime
+
+
+@dataclass(eq=False)
+class SettlementNotFound(Refusal):
+    """No settlement has that id."""
+
+    code = "settlement_not_found"
+    settlement_id: UUID
+
+
+@dataclass(eq=False)
+class SettlementRecordedAlready(Refusal):
+    """That part of the route's day was recorded before."""
+
+    code = "settlement_recorded_already"
+    settlement_id: UUID
+
+
+@dataclass(eq=False)
 class BatchRefused(Refusal):
     """One command of an atomic batch was refused, and so nothing of it was applied."""
 

@@ -274,6 +274,9 @@ class PaymentOperationRequested(PaymentEvent, frozen=True, kw_only=True):
     amount: int
     final: bool = False
     reason: str = ""
+    dispute_id: UUID | None = None
+    """The dispute that it answers, with that evidence by name."""
+    evidence: dict[str, str] = {}
 
 
 class PaymentActionRequired(PaymentEvent, frozen=True, kw_only=True):
@@ -361,6 +364,127 @@ class PaymentExpired(PaymentEvent, frozen=True, kw_only=True):
     """Its time had come before it was done."""
 
     name: ClassVar[str] = "payment.expired.v1"
+
+
+class PaymentOutcomeResolved(PaymentEvent, frozen=True, kw_only=True):
+    """Somebody has found out what became of a request that its rail says nothing of: `done` or `failed`."""
+
+    name: ClassVar[str] = "payment.outcome_resolved.v1"
+    request_id: str
+    outcome: str
+    reason: str
+
+
+class PaymentSettled(PaymentEvent, frozen=True, kw_only=True):
+    """The money of what was done moved between the institutions on that day; the rail kept the fee.
+
+    Amounts in minor units; a fee below zero was given back.
+    """
+
+    name: ClassVar[str] = "payment.settled.v1"
+    settlement_id: UUID
+    request_id: str
+    operation: str
+    amount: int
+    fee: int = 0
+    day: date
+    reference: str = ""
+
+
+class PaymentReturned(PaymentEvent, frozen=True, kw_only=True):
+    """What was done was undone by the rail, in part or whole. `code` is the rail's own, `reason` ours."""
+
+    name: ClassVar[str] = "payment.returned.v1"
+    settlement_id: UUID
+    request_id: str
+    operation: str
+    amount: int
+    fee: int = 0
+    reference: str = ""
+    code: str = ""
+    reason: str = ""
+    message: str = ""
+    entry_id: UUID | None = None
+
+
+class PaymentDisputed(PaymentEvent, frozen=True, kw_only=True):
+    """The payer disputes what was taken, and the rail has taken that much back until it is closed.
+
+    It can be answered until `respond_by`.
+    """
+
+    name: ClassVar[str] = "payment.disputed.v1"
+    dispute_id: UUID
+    settlement_id: UUID
+    request_id: str
+    amount: int
+    fee: int = 0
+    reference: str
+    code: str = ""
+    reason: str = ""
+    message: str = ""
+    respond_by: datetime | None = None
+    entry_id: UUID | None = None
+
+
+class PaymentDisputeClosed(PaymentEvent, frozen=True, kw_only=True):
+    """The dispute ended: `won`, and the rail has given back what it took; `lost`; or `accepted`, not contested."""
+
+    name: ClassVar[str] = "payment.dispute_closed.v1"
+    dispute_id: UUID
+    request_id: str
+    outcome: str
+    amount: int
+    fee: int = 0
+    settlement_id: UUID | None = None
+    """Where the rail said so."""
+    entry_id: UUID | None = None
+
+
+class Break(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A line of a rail's report that fits nothing, as the rail says it, and why it does not.
+
+    `moved` is what came in by it, below zero what went out, in minor units: it is booked on suspense.
+    """
+
+    why: str
+    said: str
+    payment_id: UUID | None = None
+    request_id: str
+    operation: str
+    amount: int
+    moved: int
+    fee: int = 0
+    reference: str = ""
+    code: str = ""
+    reason: str = ""
+    message: str = ""
+    respond_by: datetime | None = None
+
+
+class SettlementRecorded(Event, frozen=True, kw_only=True):
+    """What a rail reports of one route's day in one currency, or a part of that, and the entry of the money that moved.
+
+    `lines` counts those that fit, by what they say; each is an event of its payment, right after this one. Amounts in
+    minor units: `incoming` and `outgoing` are those lines' in all, `fees` those of all lines, and `net` is what the
+    rail has paid in the end, below zero what it took.
+    """
+
+    name: ClassVar[str] = "settlement.recorded.v1"
+    book_id: UUID
+    rail: str
+    route: str
+    day: date
+    part: int
+    currency: str
+    reference: str = ""
+    lines: dict[str, int] = {}
+    incoming: int = 0
+    outgoing: int = 0
+    fees: int = 0
+    net: int = 0
+    breaks: tuple[Break, ...] = ()
+    entry_id: UUID | None = None
 
 
 class BatchPosted(Event, frozen=True, kw_only=True):

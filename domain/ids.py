@@ -3,6 +3,7 @@
 Source: TypeID specification 0.3.0 (prefix, underscore, 128 bits as 26 characters of Crockford's base 32, lower case).
 """
 
+from datetime import date
 from functools import lru_cache
 from typing import Final
 from uuid import UUID, uuid5
@@ -12,6 +13,8 @@ BOOK: Final = "book"
 ENTRY: Final = "je"
 HOLD: Final = "hold"
 PAYMENT: Final = "pay"
+SETTLEMENT: Final = "set"
+DISPUTE: Final = "dp"
 
 PREFIX_OF_FIELD: Final = {
     "account_id": ACCOUNT,
@@ -19,6 +22,8 @@ PREFIX_OF_FIELD: Final = {
     "entry_id": ENTRY,
     "hold_id": HOLD,
     "payment_id": PAYMENT,
+    "settlement_id": SETTLEMENT,
+    "dispute_id": DISPUTE,
 }
 """Which kind of thing a field of that name holds: how a bare UUID in an event or a refusal is shown."""
 
@@ -77,6 +82,16 @@ def command_id(scope: UUID, kind: str, key: str) -> UUID:
     A command that creates a journal entry gives the entry this id.
     """
     return uuid5(scope, f"{kind}:{key}")
+
+
+def settlement_id(book: UUID, rail: str, route: str, day: date, currency: str, part: int) -> UUID:
+    """A part of a route's day in one currency is named by just that, so it is booked once for ever."""
+    return uuid5(book, f"settlement:{rail}:{route}:{day.isoformat()}:{currency}:{part}")
+
+
+def dispute_id(payment_id: UUID, reference: str) -> UUID:
+    """A dispute is named by the rail's own reference of it."""
+    return uuid5(payment_id, f"dispute:{reference}")
 
 
 def request_id(uuid: UUID) -> str:

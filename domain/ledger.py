@@ -36,6 +36,7 @@ from domain.events import (
     PaymentIntentCreated,
     RawEvent,
     Recorded,
+    SettlementRecorded,
     encode,
     lines,
     value_date_of,
@@ -114,6 +115,7 @@ class Ledger:
         self.entries: MutableMapping[UUID, Entry | None] = {}
         self.holds: MutableMapping[UUID, Hold | None] = {}
         self.payments: MutableMapping[UUID, Payment | None] = {}
+        self.settlements: MutableMapping[UUID, SettlementRecorded | None] = {}
 
     def apply(self, recorded: Recorded) -> None:
         """Bring what is known of the things this event touches up to date; the rest is left to be looked up."""
@@ -137,6 +139,9 @@ class Ledger:
                 payment = self.payments.get(stream)
                 if payment is not None:
                     self.payments[stream] = payment_rules.evolve(payment, event, recorded.recorded_at)
+            case SettlementRecorded():
+                if stream in self.settlements:
+                    self.settlements[stream] = event
             case EntryReversed():
                 entry = self.entries.get(stream)
                 if entry is not None:
@@ -162,7 +167,9 @@ class Ledger:
 
     def forget(self) -> None:
         """Drop everything known, as after a long gap or a failure; it is looked up again when needed."""
-        for mapping in (self.books, self.accounts, self.totals, self.entries, self.holds, self.payments):
+        for mapping in (
+            *(self.books, self.accounts, self.totals, self.entries, self.holds, self.payments, self.settlements),
+        ):
             mapping.clear()
 
 
@@ -186,6 +193,7 @@ class Draft(Ledger):
         self.entries = Overlay(base.entries)
         self.holds = Overlay(base.holds)
         self.payments = Overlay(base.payments)
+        self.settlements = Overlay(base.settlements)
         self.events: list[RawEvent] = []
         self.postings: list[PostingRow] = []
 
@@ -237,5 +245,6 @@ class Draft(Ledger):
             base.entries.update(self.entries)
             base.holds.update(self.holds)
             base.payments.update(self.payments)
+            base.settlements.update(self.settlements)
             base.events.extend(self.events)
             base.postings.extend(self.postings)

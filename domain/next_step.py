@@ -156,6 +156,9 @@ def instruction(payment: Payment, request: Request) -> Instruction:
     """What the rail is asked: the same, byte for byte, whenever it is asked again."""
     assert payment.method is not None, payment
     upon = payment.requests[request.upon] if request.upon else None
+    original = upon.reference if upon is not None else ""
+    if request.dispute_id is not None:
+        original = payment.disputes[request.dispute_id].reference
     return Instruction(
         request_id=request.id,
         operation=request.operation,
@@ -165,8 +168,9 @@ def instruction(payment: Payment, request: Request) -> Instruction:
         currency=payment.intent.currency,
         method=payment.method,
         sent_at=request.requested_at,
-        original=upon.reference if upon is not None else "",
+        original=original,
         original_request_id=upon.id if upon is not None else "",
         descriptor=payment.intent.descriptor,
         final=request.final or request.operation is Operation.VOID,
+        evidence=dict(request.evidence),
     )

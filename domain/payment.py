@@ -9,7 +9,7 @@ one can start), Mojaloop's transfer states (what was prepared is known before it
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -18,9 +18,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import ids
+from domain import dispute, ids
+from domain.dispute import Dispute
 from domain.errors import (
     AmountTooLarge,
+    DisputeAnswerIsLate,
+    DisputeNotFound,
+    DisputeStateForbids,
     PaymentAmountExceeded,
     PaymentAnswerKnown,
     PaymentApprovalNotWanted,
@@ -31,6 +35,7 @@ from domain.errors import (
     PaymentMethodUnfit,
     PaymentNotDue,
     PaymentOutcomeIsUnknown,
+    PaymentOutcomeNotOpen,
     PaymentStatusForbids,
 )
 from domain.events import (
@@ -41,6 +46,8 @@ from domain.events import (
     PaymentAttemptStarted,
     PaymentCanceled,
     PaymentConfirmed,
+    PaymentDisputeClosed,
+    PaymentDisputed,
     PaymentExpired,
     PaymentFailed,
     PaymentHurried,
@@ -50,7 +57,10 @@ from domain.events import (
     PaymentOperationDone,
     PaymentOperationFailed,
     PaymentOperationRequested,
+    PaymentOutcomeResolved,
     PaymentOutcomeUnknown,
+    PaymentReturned,
+    PaymentSettled,
     PaymentValidated,
     Recorded,
 )
@@ -191,8 +201,19 @@ class Request(Struct, frozen=True, kw_only=True):
     """Why it failed, in our words, and what may be done about it: `never`, `later` or `elsewhere`."""
     retry: str = ""
     answered_at: datetime | None = None
-    refunded: int = 0
-    """Of a capture or collection: what refunds were requested of it, less those that failed."""
+    taken_back: int = 0
+    """What refunds and a reversal were requested of it, less those that failed or came back; what was returned of it,
+    and disputes of it that are not won. What the rail does by itself may make it more than the amount."""
+    returned: int = 0
+    returns: frozenset[str] = frozenset()
+    """What was returned of it, and the rail's references of that."""
+    settlement_id: UUID | None = None
+    settled_on: date | None = None
+    fee: int = 0
+    """Where and when its money moved between the institutions, and what the rail kept for it, and for its return."""
+    dispute_id: UUID | None = None
+    evidence: Mapping[str, str] = {}
+    """The dispute that it answers, and with what."""
     contradicted: bool = False
     """Whether the rail has said the opposite since. That is for people to look into."""
     hold_id: UUID | None = None
@@ -207,7 +228,9 @@ class Request(Struct, frozen=True, kw_only=True):
 class Payment(Struct, frozen=True, kw_only=True):
     """Amounts in minor units of the intent's currency.
 
-    `authorized` is what a rail promised, `captured` what was claimed of it or collected, `refunded` what went back.
+    `authorized` is what a rail promised, `captured` what was claimed of it or collected. `refunded` is what went back
+    of that, and `reversed` what was undone, of a payout too: each less what came back of it. `returned` is what the
+    rail took back of it by itself, or of a payout gave back; `disputed` what it took back for disputes not won.
     """
 
     id: UUID
@@ -225,6 +248,10 @@ class Payment(Struct, frozen=True, kw_only=True):
     authorized: int = 0
     captured: int = 0
     refunded: int = 0
+    reversed: int = 0
+    returned: int = 0
+    disputed: int = 0
+    disputes: Mapping[UUID, Dispute] = {}
     expiring: bool = False
     """A void is under way because its time had come, not because somebody canceled it."""
 
@@ -243,6 +270,12 @@ class Payment(Struct, frozen=True, kw_only=True):
     def open(self) -> list[Request]:
         """What a rail has still to answer."""
         return [request for request in self.requests.values() if request.is_open]
+
+    def is_inwards(self, request: Request) -> bool:
+        """Whether by that operation, done, money comes in."""
+        if request.operation is Operation.REVERSE:
+            return not self.is_inwards(self.requests[request.upon])
+        return request.operation in TAKES
 
     def next_request_id(self) -> str:
         """Of the next operation: the same for everyone who decides it."""
@@ -452,15 +485,14 @@ def refund(payment: Payment, *, amount: int | None, upon: str | None, reason: st
         PaymentHasNoSuchRequest: That is no capture of this payment.
         PaymentAmountExceeded: More than is left, refunds under way counted.
     """
-    if any(request.state is State.UNKNOWN for request in payment.requests.values()):
-        raise PaymentOutcomeIsUnknown(payment.id)
-    taken = [one for one in payment.requests.values() if one.operation in _TAKES and one.state is State.DONE]
+    _must_be_known(payment)
+    taken = _done_of(payment, TAKES)
     if not taken or payment.intent.direction != "in":
         raise PaymentStatusForbids(payment.id, payment.status, "refund")
     if upon is not None and upon not in {one.id for one in taken}:
         raise PaymentHasNoSuchRequest(payment.id, upon)
     wanted = [one for one in taken if upon in (None, one.id)]
-    left = {one.id: one.amount - one.refunded for one in wanted}
+    left = {one.id: max(one.amount - one.taken_back, 0) for one in wanted}
     most = max(left.values())
     asked = most if amount is None else amount
     fit = [one for one in wanted if left[one.id] >= max(asked, 1)]
@@ -469,7 +501,77 @@ def refund(payment: Payment, *, amount: int | None, upon: str | None, reason: st
     return _requested(payment, Operation.REFUND, fit[-1], asked, reason=reason)
 
 
-_TAKES: Final = frozenset({Operation.CAPTURE, Operation.COLLECT})
+def reverse(payment: Payment, *, upon: str | None, reason: str) -> PaymentOperationRequested:
+    """Have something undone that should not have been: all of it, of which nothing has gone back yet.
+
+    Args:
+        upon: The request id of the capture, collection or payout; None for the latest one that can be.
+
+    Raises:
+        PaymentStatusForbids: Nothing was captured, collected or paid out.
+        PaymentOutcomeIsUnknown: Something else has to be known first.
+        PaymentHasNoSuchRequest: That is none of these.
+        PaymentAmountExceeded: Some of it was taken back, or is about to be.
+    """
+    _must_be_known(payment)
+    done = _done_of(payment, TAKES | {Operation.PAYOUT})
+    if not done:
+        raise PaymentStatusForbids(payment.id, payment.status, "reverse")
+    wanted = [one for one in done if upon in (None, one.id)]
+    if not wanted:
+        raise PaymentHasNoSuchRequest(payment.id, upon or "")
+    whole = [one for one in wanted if not one.taken_back]
+    if not whole:
+        last = wanted[-1]
+        of = "captured" if last.operation in TAKES else "paid_out"
+        raise PaymentAmountExceeded(payment.id, of, last.amount, max(last.amount - last.taken_back, 0))
+    return _requested(payment, Operation.REVERSE, whole[-1], whole[-1].amount, reason=reason)
+
+
+def contest(
+    payment: Payment, *, dispute_id: UUID, evidence: Mapping[str, str], now: datetime
+) -> PaymentOperationRequested:
+    """Answer a dispute with evidence.
+
+    Raises:
+        DisputeNotFound, DisputeStateForbids: There is none that needs an answer.
+        DisputeAnswerIsLate: Its time is over.
+        PaymentOutcomeIsUnknown, PaymentBusy: Something else has to be known first, an earlier answer above all.
+    """
+    found = _unanswered(payment, dispute_id, "contest")
+    if found.respond_by is not None and found.respond_by <= now:
+        raise DisputeAnswerIsLate(dispute_id, found.respond_by)
+    _must_be_known(payment)
+    asked = _requested(payment, Operation.CONTEST, payment.requests[found.request_id], found.amount)
+    return replace(asked, dispute_id=dispute_id, evidence=dict(evidence))
+
+
+def accept(payment: Payment, *, dispute_id: UUID) -> PaymentDisputeClosed:
+    """Let a dispute stand, and the money be gone.
+
+    Raises:
+        DisputeNotFound, DisputeStateForbids: There is none that needs an answer.
+        PaymentBusy: It is being contested.
+    """
+    found = _unanswered(payment, dispute_id, "accept")
+    return PaymentDisputeClosed(
+        dispute_id=dispute_id, request_id=found.request_id, outcome=dispute.State.ACCEPTED, amount=found.amount
+    )
+
+
+def _unanswered(payment: Payment, dispute_id: UUID, operation: str) -> Dispute:
+    found = payment.disputes.get(dispute_id)
+    if found is None:
+        raise DisputeNotFound(dispute_id)
+    if found.state is not dispute.State.NEEDS_RESPONSE:
+        raise DisputeStateForbids(dispute_id, found.state, operation)
+    if any(request.dispute_id == dispute_id for request in payment.open):
+        raise PaymentBusy(payment.id, Operation.CONTEST)
+    return found
+
+
+TAKES: Final = frozenset({Operation.CAPTURE, Operation.COLLECT})
+"""By what money is taken from the payer."""
 
 
 def give_up(payment: Payment, *, reason: str) -> PaymentFailed:
@@ -547,6 +649,49 @@ def answer(payment: Payment, *, request_id: str, answer: Approved | Declined | A
             return _unknown(payment, request, why)
 
 
+RESOLVED: Final = "resolved"
+"""The code of an outcome that no rail said, but somebody who has found out."""
+
+
+def resolve(
+    payment: Payment, *, request_id: str, outcome: str, reference: str, reason: str
+) -> tuple[PaymentOutcomeResolved, PaymentOperationDone | PaymentOperationFailed]:
+    """Say what became of a request that its rail says nothing of, or nothing more.
+
+    What the rail says later is held against it, as against an answer of its own.
+
+    Args:
+        outcome: `done` or `failed`; after a failure nothing is attempted again by itself.
+        reference: The rail's own, where it is known.
+
+    Raises:
+        PaymentHasNoSuchRequest: It was never asked.
+        PaymentOutcomeNotOpen: What became of it is known, or no rail was asked yet.
+    """
+    request = payment.requests.get(request_id)
+    if request is None:
+        raise PaymentHasNoSuchRequest(payment.id, request_id)
+    if request.state not in (State.UNKNOWN, State.ACCEPTED):
+        raise PaymentOutcomeNotOpen(payment.id, request_id, request.state)
+    resolved = PaymentOutcomeResolved(request_id=request_id, outcome=outcome, reason=reason)
+    if outcome == State.DONE:
+        return resolved, PaymentOperationDone(
+            request_id=request_id,
+            operation=request.operation,
+            amount=request.amount,
+            reference=reference or request.reference,
+            code=RESOLVED,
+        )
+    return resolved, PaymentOperationFailed(
+        request_id=request_id,
+        operation=request.operation,
+        code=RESOLVED,
+        reason=RESOLVED,
+        message=reason,
+        retry=Retry.NEVER,
+    )
+
+
 def _unknown(payment: Payment, request: Request, why: str) -> PaymentOutcomeUnknown:
     """Once a rail has said that it has taken it, that it says nothing for a while is no news."""
     if request.state is not State.REQUESTED:
@@ -590,6 +735,16 @@ def _must_be_settled(payment: Payment) -> None:
             raise PaymentOutcomeIsUnknown(payment.id)
     if payment.open:
         raise PaymentBusy(payment.id, payment.open[0].operation)
+
+
+def _must_be_known(payment: Payment) -> None:
+    """What is under way may be; what may or may not have been done may not."""
+    if any(request.state is State.UNKNOWN for request in payment.requests.values()):
+        raise PaymentOutcomeIsUnknown(payment.id)
+
+
+def _done_of(payment: Payment, operations: frozenset[Operation]) -> list[Request]:
+    return [one for one in payment.requests.values() if one.operation in operations and one.state is State.DONE]
 
 
 def _authorization(payment: Payment, operation: str, now: datetime | None = None) -> Request:
@@ -678,6 +833,20 @@ def evolve(payment: Payment, event: Event, at: datetime) -> Payment:
             return _with(payment, replace(payment.requests[request_id], contradicted=True))
         case PaymentHurried():
             return replace(payment, hurried=len(payment.requests))
+        case PaymentOutcomeResolved():
+            return payment
+        case PaymentSettled(request_id=request_id):
+            request = payment.requests[request_id]
+            fee = request.fee + event.fee
+            return _with(payment, replace(request, settlement_id=event.settlement_id, settled_on=event.day, fee=fee))
+        case PaymentReturned():
+            return _returned(payment, event)
+        case PaymentDisputed(request_id=request_id, amount=amount):
+            payment = _taken_back(payment, request_id, amount)
+            disputes = {**payment.disputes, event.dispute_id: dispute.opened(event)}
+            return replace(payment, disputed=payment.disputed + amount, disputes=disputes)
+        case PaymentDisputeClosed():
+            return _closed(payment, event)
         case PaymentFailed():
             return _by(payment, Trigger.FAILED)
         case PaymentCanceled():
@@ -702,8 +871,8 @@ def _now(payment: Payment, request_id: str, state: State, **changed: Any) -> Pay
 
 def _asked(payment: Payment, event: PaymentOperationRequested, at: datetime) -> Payment:
     upon, operation = payment.requests[event.upon], Operation(event.operation)
-    if operation is Operation.REFUND:
-        payment = _with(payment, replace(upon, refunded=upon.refunded + event.amount))
+    if operation in GIVES_BACK:
+        payment = _taken_back(payment, upon.id, event.amount)
     asked = Request(
         id=event.request_id,
         operation=operation,
@@ -715,6 +884,8 @@ def _asked(payment: Payment, event: PaymentOperationRequested, at: datetime) -> 
         upon=event.upon,
         final=event.final,
         reason=event.reason,
+        dispute_id=event.dispute_id,
+        evidence=event.evidence,
     )
     if operation is Operation.VOID:
         # Whoever cancels may give that reason too, before the time has come.
@@ -728,9 +899,8 @@ def _failed(payment: Payment, event: PaymentOperationFailed, at: datetime) -> Pa
     match request.operation:
         case Operation.AUTHORIZE | Operation.COLLECT | Operation.PAYOUT:
             return _by(payment, Trigger.FAILED if event.retry == Retry.NEVER else Trigger.ATTEMPT_FAILED)
-        case Operation.REFUND:
-            upon = payment.requests[request.upon]
-            return _with(payment, replace(upon, refunded=upon.refunded - request.amount))
+        case Operation.REFUND | Operation.REVERSE:
+            return _taken_back(payment, request.upon, -request.amount)
         case Operation.VOID:
             return replace(payment, expiring=False)
         case _:
@@ -761,3 +931,48 @@ def _done(payment: Payment, event: PaymentOperationDone) -> Payment:
             return _by(replace(payment, captured=captured), Trigger.DONE)
         case Operation.REFUND:
             return replace(payment, refunded=payment.refunded + request.amount)
+        case Operation.REVERSE:
+            return replace(payment, reversed=payment.reversed + request.amount)
+        case Operation.CONTEST:
+            assert request.dispute_id is not None, request
+            return _in_state(payment, request.dispute_id, dispute.State.UNDER_REVIEW, (dispute.State.NEEDS_RESPONSE,))
+
+
+GIVES_BACK: Final = frozenset({Operation.REFUND, Operation.REVERSE})
+"""What is asked to be given back of something done."""
+
+
+def _taken_back(payment: Payment, request_id: str, amount: int) -> Payment:
+    request = payment.requests[request_id]
+    return _with(payment, replace(request, taken_back=request.taken_back + amount))
+
+
+def _returned(payment: Payment, event: PaymentReturned) -> Payment:
+    """What gave back, and has come back itself, has given that much less back."""
+    request, amount = payment.requests[event.request_id], event.amount
+    returns = request.returns | {event.reference}
+    request = replace(request, returned=request.returned + amount, returns=returns, fee=request.fee + event.fee)
+    payment = _with(payment, request)
+    match request.operation:
+        case Operation.REFUND:
+            return _taken_back(replace(payment, refunded=payment.refunded - amount), request.upon, -amount)
+        case Operation.REVERSE:
+            return _taken_back(replace(payment, reversed=payment.reversed - amount), request.upon, -amount)
+        case _:
+            return _taken_back(replace(payment, returned=payment.returned + amount), request.id, amount)
+
+
+def _closed(payment: Payment, event: PaymentDisputeClosed) -> Payment:
+    payment = _in_state(payment, event.dispute_id, dispute.State(event.outcome))
+    if event.outcome != dispute.State.WON:
+        return payment
+    return _taken_back(replace(payment, disputed=payment.disputed - event.amount), event.request_id, -event.amount)
+
+
+def _in_state(
+    payment: Payment, dispute_id: UUID, state: dispute.State, only_of: Iterable[dispute.State] = dispute.State
+) -> Payment:
+    known = payment.disputes[dispute_id]
+    if known.state not in only_of:
+        return payment
+    return replace(payment, disputes={**payment.disputes, dispute_id: replace(known, state=state)})

@@ -17,6 +17,7 @@ from domain.events import (
     HoldVoided,
     PaymentIntentCreated,
     Recorded,
+    SettlementRecorded,
 )
 from projections.projection import Change
 
@@ -49,7 +50,7 @@ def project(recorded: Recorded) -> Iterator[Change]:
             HoldPlaced() | HoldIncreased() | HoldCaptured() | HoldVoided() | HoldExpired()
         ):
             row["book_id"] = event.book_id
-        case BatchPosted() | PaymentIntentCreated():
+        case BatchPosted() | PaymentIntentCreated() | SettlementRecorded():
             row["book_id"] = event.book_id
         case BookOpened():
             row["book_id"] = recorded.stream_id

@@ -1,10 +1,11 @@
-"""Payments as they stand, and what rails were asked for each: what was answered, and what is still to come."""
+"""Payments as they stand, what rails were asked for each, what was answered and settled, and the disputes over them."""
 
 from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
+from domain import dispute
 from domain.events import (
     Event,
     PaymentActionRequired,
@@ -13,6 +14,8 @@ from domain.events import (
     PaymentAttemptStarted,
     PaymentCanceled,
     PaymentConfirmed,
+    PaymentDisputeClosed,
+    PaymentDisputed,
     PaymentEvent,
     PaymentExpired,
     PaymentFailed,
@@ -23,16 +26,21 @@ from domain.events import (
     PaymentOperationFailed,
     PaymentOperationRequested,
     PaymentOutcomeUnknown,
+    PaymentReturned,
+    PaymentSettled,
     PaymentValidated,
     Recorded,
 )
-from domain.payment import BEGINS, State, Status
+from domain.payment import BEGINS, GIVES_BACK, State, Status
 from domain.rail import RAIL_OF, Method, Operation, Retry
 from projections.projection import Change
 
 NAME: Final = "payments"
-VERSION: Final = 1
-CHANGES: Final = ("create_payments", "start_attempts", "request_operations", "answer_requests", "change_payments")
+VERSION: Final = 2
+CHANGES: Final = (
+    *("create_payments", "start_attempts", "request_operations", "answer_requests", "change_payments"),
+    *("open_disputes", "change_disputes"),
+)
 
 CONFIRMED, APPROVED, CAPTURED, VOIDED = "confirmed", "approved", "captured", "voided"
 """Steps to a status that follows from what the payment is by then: the SQL knows."""
@@ -43,6 +51,7 @@ _AMOUNTS: Final = {
     Operation.CAPTURE: "captured",
     Operation.COLLECT: "captured",
     Operation.REFUND: "refunded",
+    Operation.REVERSE: "reversed",
 }
 """What of a payment grows by an operation that is done."""
 
@@ -68,6 +77,7 @@ def project(recorded: Recorded) -> Iterator[Change]:
                                                                     "decision": event.decision or None})  # fmt: skip
     elif isinstance(event, PaymentOperationRequested):
         asked = {"upon": event.upon, "final": event.final, "reason": event.reason or None}
+        asked |= {"dispute_id": event.dispute_id}
         yield Change("request_operations", _request(recorded, event) | asked)
     else:
         answered = _answer(event)
@@ -83,6 +93,40 @@ def project(recorded: Recorded) -> Iterator[Change]:
             **_changed(event),
         },
     )
+    yield from _of_disputes(recorded)
+
+
+def _of_disputes(recorded: Recorded) -> Iterator[Change]:
+    """What becomes of a dispute; one that was contested is known by the request for it."""
+    event = recorded.event
+    of = {"payment_id": recorded.stream_id, "position": recorded.position, "changed_at": recorded.recorded_at}
+    match event:
+        case PaymentDisputed():
+            yield Change(
+                "open_disputes",
+                {
+                    **of,
+                    "dispute_id": event.dispute_id,
+                    "request_id": event.request_id,
+                    "settlement_id": event.settlement_id,
+                    "amount": event.amount,
+                    "fee": event.fee,
+                    "state": dispute.State.NEEDS_RESPONSE,
+                    "reference": event.reference or None,
+                    "code": event.code or None,
+                    "reason": event.reason or None,
+                    "message": event.message or None,
+                    "respond_by": event.respond_by,
+                    "entry_id": event.entry_id,
+                    "disputed_at": recorded.recorded_at,
+                    "changed": recorded.position,
+                },
+            )
+        case PaymentOperationDone(operation=Operation.CONTEST, request_id=request_id):
+            yield Change("change_disputes", {**of, "request_id": request_id})
+        case PaymentDisputeClosed():
+            closing = {"dispute_id": event.dispute_id, "outcome": event.outcome, "fee": event.fee}
+            yield Change("change_disputes", {**of, **closing, "closing_entry_id": event.entry_id})
 
 
 def _created(recorded: Recorded, intent: PaymentIntentCreated) -> Change:
@@ -101,6 +145,9 @@ def _created(recorded: Recorded, intent: PaymentIntentCreated) -> Change:
             "authorized": 0,
             "captured": 0,
             "refunded": 0,
+            "reversed": 0,
+            "returned": 0,
+            "disputed": 0,
             "capture": intent.capture,
             "approvals": intent.approvals,
             "approved": 0,
@@ -129,6 +176,8 @@ def _request(recorded: Recorded, event: PaymentAttemptStarted | PaymentOperation
         "state": State.REQUESTED,
         "final": False,
         "contradicted": False,
+        "returned": 0,
+        "fee": 0,
         "requested_at": recorded.recorded_at,
         "changed": recorded.position,
     }
@@ -158,6 +207,10 @@ def _answer(event: Event) -> dict[str, Any]:
             }
         case PaymentAnswerContradicted():
             return {"contradicted": True}
+        case PaymentSettled() as settled:
+            return {"settlement_id": settled.settlement_id, "settled_on": settled.day, "fee": settled.fee}
+        case PaymentReturned(amount=amount, fee=fee):
+            return {"returned": amount, "fee": fee}
         case _:
             return {}
 
@@ -186,6 +239,13 @@ def _changed(event: Event) -> dict[str, Any]:
             return {"step": _DONE[done], "request_id": request_id, **grown} if done in _DONE else grown
         case PaymentAnswerContradicted():
             return {"contradicted": True}
+        case PaymentReturned(operation=operation, amount=amount):
+            given_back = _AMOUNTS[Operation(operation)] if operation in GIVES_BACK else None
+            return {given_back: -amount} if given_back is not None else {"returned": amount}
+        case PaymentDisputed(amount=amount):
+            return {"disputed": amount}
+        case PaymentDisputeClosed(outcome=dispute.State.WON, amount=amount):
+            return {"disputed": -amount}
         case PaymentFailed():
             return {"step": Status.REQUIRES_PAYMENT_METHOD}
         case PaymentCanceled():

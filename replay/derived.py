@@ -1,4 +1,4 @@
-"""What follows from the events: every account, hold and payment as it stands, and the posting rows of each event.
+"""What follows from the events: accounts, holds and payments as they stand, and the posting rows of each event.
 
 Written apart from `domain.ledger` and `domain.posting.rows`, which wrote what is checked here.
 """
@@ -32,6 +32,7 @@ from domain.events import (
     PaymentEvent,
     PaymentIntentCreated,
     Recorded,
+    SettlementRecorded,
 )
 from domain.posting import Posting
 from replay.holds import Holds, HoldThen
@@ -39,6 +40,7 @@ from replay.logged import Entry, understood_id
 from replay.payments import Payments, PaymentThen, Stream
 from replay.report import Tally
 from replay.rows import INT2, INT4, Layout, day, jsonb, layout
+from replay.settlements import Settlements
 
 
 class BookThen(Struct):
@@ -143,6 +145,7 @@ class Derived:
         self._payments = Payments(self._contradicts, self.holds, stream)
         self.payments = self._payments.known
         """Those that are not over."""
+        self._settlements = Settlements(self._contradicts, self.payments)
         self._unlinked: dict[UUID, UUID] = {}
         """Entries whose mirror was posted, with that mirror, until they are marked reversed."""
         self._tally = tally
@@ -160,12 +163,14 @@ class Derived:
     def finish(self) -> None:
         """No more events: what the last ones promised is still owed."""
         self._payments.finish()
+        self._settlements.finish()
 
     def apply(self, recorded: Recorded) -> Sequence[Posted]:
         """One more event; the postings it makes."""
         event = recorded.event
         self._payments.take(recorded)
         self._holds.take(recorded)
+        self._settlements.take(recorded)
         match event:
             case EntryPosted():
                 if event.reverses is not None:
@@ -182,7 +187,7 @@ class Derived:
                 if account is None or (account.book_id, account.currency) != (event.book_id, event.currency):
                     name = ids.show(ids.ACCOUNT, event.account_id)
                     self._contradicts(recorded, f"account {name} in the payment's book and currency", "none such")
-            case CommandRefused() | BatchPosted() | PaymentEvent():
+            case CommandRefused() | BatchPosted() | PaymentEvent() | SettlementRecorded():
                 pass
             case AccountOpened():
                 self._open_account(recorded, event)
@@ -201,7 +206,7 @@ class Derived:
 
     def post(self, entry: Entry) -> Sequence[Posted] | None:
         """One more event, which is such an entry; None, and nothing done, if `apply` has more to say of it."""
-        if self._holds.waits or self._payments.waits:
+        if self._holds.waits or self._payments.waits or self._settlements.waits:
             return None
         legs = []
         for posting in entry.postings:

@@ -4,7 +4,7 @@ Written apart from `domain.payment`, `domain.clearing` and the projection, which
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -26,6 +26,8 @@ from domain.events import (
     PaymentAttemptStarted,
     PaymentCanceled,
     PaymentConfirmed,
+    PaymentDisputeClosed,
+    PaymentDisputed,
     PaymentEvent,
     PaymentExpired,
     PaymentFailed,
@@ -36,7 +38,10 @@ from domain.events import (
     PaymentOperationDone,
     PaymentOperationFailed,
     PaymentOperationRequested,
+    PaymentOutcomeResolved,
     PaymentOutcomeUnknown,
+    PaymentReturned,
+    PaymentSettled,
     PaymentValidated,
     RawEvent,
     Recorded,
@@ -53,9 +58,17 @@ _RAILS: Final = {Card: "card", BankAccount: "ach", Iban: "wire", UpiAddress: "up
 _BEGINNINGS: Final = {("card", "in"): "authorize", ("ach", "in"): "collect", ("upi", "in"): "collect"} | {
     (rail, "out"): "payout" for rail in ("ach", "wire", "upi")
 }
+OWN: Final = ("clearing:", "suspense:", "settlement:", "fees:")
+"""How the codes of accounts begin that Daybook opens itself, when they are first needed."""
 _OPEN: Final = ("requested", "unknown", "accepted")
 _UNBEGUN: Final = ("requires_payment_method", "requires_confirmation", "requires_approval")
 _OVER: Final = ("succeeded", "partially_captured", "canceled", "expired")
+
+_TAKES: Final = ("capture", "collect")
+_GIVES_BACK: Final = ("refund", "reverse")
+_MOVES: Final = (*_TAKES, *_GIVES_BACK, "payout")
+_UPON: Final = {"refund": _TAKES, "reverse": (*_TAKES, "payout"), "contest": _TAKES}
+"""What these can be upon; anything else is upon an authorization."""
 
 _WHEN: Final[Mapping[type[Event], tuple[str, ...]]] = {
     PaymentMethodAttached: ("requires_payment_method", "requires_confirmation"),
@@ -98,12 +111,33 @@ class RequestThen(Struct):
     contradicted: bool = False
     decision: dict[str, Any] | None = None
     answered_at: datetime | None = None
-    refunded: int = 0
+    settlement_id: UUID | None = None
+    settled_on: date | None = None
+    returned: int = 0
+    returns: set[str] = field(default_factory=set)
+    fee: int = 0
+    dispute_id: UUID | None = None
+    taken_back: int = 0
     told: int = 0
 
     @property
     def is_open(self) -> bool:
         return self.state in _OPEN
+
+
+class DisputeThen(Struct):
+    """`changed` and `told` are as those of a request."""
+
+    id: UUID
+    opened: PaymentDisputed
+    position: int
+    disputed_at: datetime
+    changed: int
+    changed_at: datetime
+    fee: int
+    state: str = "needs_response"
+    closing_entry_id: UUID | None = None
+    told: int = 0
 
 
 class PaymentThen(Struct):
@@ -124,6 +158,10 @@ class PaymentThen(Struct):
     authorized: int = 0
     captured: int = 0
     refunded: int = 0
+    reversed: int = 0
+    returned: int = 0
+    disputed: int = 0
+    disputes: dict[UUID, DisputeThen] = field(default_factory=dict)
     approvers: set[str] = field(default_factory=set)
     contradicted: bool = False
     method: Method | None = None
@@ -145,7 +183,10 @@ class PaymentThen(Struct):
 
 
 class _Due(Struct, frozen=True):
-    """What must come next on that stream, in the same commit. An empty set of accounts says nothing of them."""
+    """What must come next on that stream, in the same commit. An empty set of accounts says nothing of them.
+
+    Of an outcome that was resolved, `entry_id` is none, and `request_id` whose outcome it is.
+    """
 
     kind: type[Event]
     stream: UUID
@@ -155,6 +196,7 @@ class _Due(Struct, frozen=True):
     entry_id: UUID | None = None
     debit: frozenset[UUID] = frozenset()
     credit: frozenset[UUID] = frozenset()
+    request_id: str = ""
 
     def is_met_by(self, recorded: Recorded) -> bool:
         event = recorded.event
@@ -167,6 +209,8 @@ class _Due(Struct, frozen=True):
                 return self._moves(postings)
             case HoldCaptured(amount=amount, entry_id=entry_id):
                 return (amount, entry_id) == (self.amount, self.entry_id)
+            case PaymentOperationDone(request_id=request_id) | PaymentOperationFailed(request_id=request_id):
+                return (request_id, event.code) == (self.request_id, "resolved")
             case _:
                 return True
 
@@ -234,7 +278,7 @@ class Payments:
     def _keep(self, recorded: Recorded) -> None:
         """Daybook's own accounts are opened when they are first needed; nothing else comes between."""
         event, due = recorded.event, self._due[0]
-        if isinstance(event, AccountOpened) and event.code.startswith(("clearing:", "suspense:")):
+        if isinstance(event, AccountOpened) and event.code.startswith(OWN):
             return
         if due.is_met_by(recorded):
             del self._due[0]
@@ -296,6 +340,8 @@ class Payments:
             payment.told = payment.changed
             for request in payment.requests.values():
                 request.told = request.changed
+            for dispute in payment.disputes.values():
+                dispute.told = dispute.changed
         return payment
 
     def _look_at_status(self, recorded: Recorded, payment: PaymentThen) -> None:
@@ -347,6 +393,10 @@ class Payments:
                 payment.status = "canceled"
             case PaymentExpired():
                 payment.status = "expired"
+            case PaymentOutcomeResolved() as resolved:
+                self._resolve(recorded, payment, resolved)
+            case PaymentSettled() | PaymentReturned() | PaymentDisputed() | PaymentDisputeClosed():
+                self._settle(recorded, payment)
             case _:
                 self._hear(recorded, payment)
 
@@ -367,31 +417,49 @@ class Payments:
         request = self._add(recorded, payment, event)
         request.rail, request.route = payment.rail, payment.route
         request.upon, request.final, request.reason = event.upon, event.final, event.reason
+        request.dispute_id = event.dispute_id
         upon = payment.requests.get(event.upon)
-        if event.operation == "refund" and upon is not None:
-            upon.refunded += event.amount
+        if event.operation in _GIVES_BACK and upon is not None:
+            upon.taken_back += event.amount
+        if _sets_aside(payment, request):
+            self._placed(recorded, payment, request, outwards=True)
 
     def _look_at_asked(self, recorded: Recorded, payment: PaymentThen, event: PaymentOperationRequested) -> None:
         upon = payment.requests.get(event.upon)
-        fits = {"refund": ("capture", "collect")}.get(event.operation, ("authorize",))
+        fits = _UPON.get(event.operation, ("authorize",))
         if upon is None or upon.operation not in fits or upon.state != "done":
             self._contradicts(recorded, f"something done to {event.operation}", event.upon)
             return
-        if event.operation == "refund":
-            left = upon.amount - upon.refunded
+        if event.operation in _UPON:
+            left = upon.amount - upon.taken_back
             unknown = [request.id for request in payment.open if request.state == "unknown"]
             if unknown:
                 self._contradicts(recorded, "nothing of unknown outcome", unknown[0])
+            if event.operation == "contest":
+                left = self._look_at_contest(recorded, payment, event)
         else:
             left = payment.authorized - payment.captured
             if payment.status != "requires_capture" or payment.open:
                 self._contradicts(recorded, "an authorization upon which nothing is being asked", payment.status)
         if event.amount < 1 or (event.operation != "increment" and event.amount > left):
             self._contradicts(recorded, f"at most the {left} that are left", str(event.amount))
-        if event.operation == "void" and event.amount != left:
+        if event.operation in ("void", "contest") and event.amount != left:
             self._contradicts(recorded, f"all of the {left} that are left", str(event.amount))
+        if event.operation == "reverse" and event.amount != upon.amount:
+            self._contradicts(recorded, f"all of {upon.amount}", str(event.amount))
         if event.operation == "capture" and event.amount == left and not event.final:
             self._contradicts(recorded, "the last capture to be the final one", "not final")
+
+    def _look_at_contest(self, recorded: Recorded, payment: PaymentThen, event: PaymentOperationRequested) -> int:
+        """What the dispute is over."""
+        dispute = payment.disputes.get(event.dispute_id or UUID(int=0))
+        if dispute is None or dispute.state != "needs_response" or dispute.opened.request_id != event.upon:
+            self._contradicts(recorded, "a dispute of it that needs an answer", dispute.state if dispute else "none")
+            return event.amount
+        late = dispute.opened.respond_by is not None and dispute.opened.respond_by <= recorded.recorded_at
+        if late or not event.evidence or any(one.dispute_id == dispute.id for one in payment.open):
+            self._contradicts(recorded, "evidence in time, of a dispute not being contested", "otherwise")
+        return dispute.opened.amount
 
     def _add(
         self, recorded: Recorded, payment: PaymentThen, event: PaymentAttemptStarted | PaymentOperationRequested
@@ -409,7 +477,7 @@ class Payments:
             requested_at=recorded.recorded_at,
             changed=recorded.position,
         )
-        if event.operation in ("refund", "payout"):
+        if event.operation == "payout":
             self._placed(recorded, payment, request, outwards=True)
         return request
 
@@ -460,9 +528,9 @@ class Payments:
         request.declined, request.retry = event.reason, event.retry
         if request.operation in ("authorize", "collect", "payout"):
             payment.status = "requires_payment_method" if event.retry == "never" else "processing"
-        elif request.operation == "refund" and request.upon in payment.requests:
-            payment.requests[request.upon].refunded -= request.amount
-        if request.operation in ("refund", "payout"):
+        elif request.operation in _GIVES_BACK and request.upon in payment.requests:
+            payment.requests[request.upon].taken_back -= request.amount
+        if _sets_aside(payment, request):
             self._given_up(recorded, payment, _hold_of(payment, request))
 
     def _do(self, recorded: Recorded, payment: PaymentThen, request: RequestThen, event: PaymentOperationDone) -> None:
@@ -496,6 +564,14 @@ class Payments:
             case "refund":
                 payment.refunded += event.amount
                 self._taken(recorded, payment, request, _hold_of(payment, request), final=True)
+            case "reverse":
+                payment.reversed += event.amount
+                if _sets_aside(payment, request):
+                    self._taken(recorded, payment, request, _hold_of(payment, request), final=True)
+                else:
+                    self._posted(recorded, payment, request, outwards=False)
+            case "contest":
+                self._contested(recorded, payment, request)
             case "void":
                 payment.status = "partially_captured" if payment.captured else _given_up_as(payment, request)
                 self._given_up(recorded, payment, self._upon_hold(payment, request))
@@ -503,6 +579,127 @@ class Payments:
             self._contradicts(recorded, f"at most {payment.authorized} captured", str(payment.captured))
         if payment.refunded > payment.captured:
             self._contradicts(recorded, f"at most {payment.captured} refunded", str(payment.refunded))
+
+    def _contested(self, recorded: Recorded, payment: PaymentThen, request: RequestThen) -> None:
+        dispute = payment.disputes.get(request.dispute_id or UUID(int=0))
+        if dispute is not None:
+            dispute.state = "under_review" if dispute.state == "needs_response" else dispute.state
+            dispute.changed, dispute.changed_at = recorded.position, recorded.recorded_at
+
+    def _resolve(self, recorded: Recorded, payment: PaymentThen, event: PaymentOutcomeResolved) -> None:
+        """The outcome itself comes next, as if the rail had said it."""
+        request = payment.requests.get(event.request_id)
+        if request is None or request.state not in ("unknown", "accepted"):
+            self._contradicts(recorded, "a request of which its rail says nothing", event.request_id)
+            return
+        kind = PaymentOperationDone if event.outcome == "done" else PaymentOperationFailed
+        due = _Due(kind, payment.id, payment.id, recorded.recorded_at, request_id=request.id)
+        self._due.append(due)
+
+    # What a rail reports once the day is over.
+
+    def _settle(self, recorded: Recorded, payment: PaymentThen) -> None:
+        event = recorded.event
+        assert isinstance(event, PaymentSettled | PaymentReturned | PaymentDisputed | PaymentDisputeClosed), event
+        request = payment.requests.get(event.request_id)
+        if request is None or request.state != "done":
+            self._contradicts(recorded, "something done", event.request_id)
+            return
+        if isinstance(event, PaymentSettled | PaymentReturned):
+            request.changed = recorded.position
+            request.fee += event.fee
+            if event.operation != request.operation or event.operation not in _MOVES:
+                self._contradicts(recorded, request.operation, event.operation)
+        match event:
+            case PaymentSettled():
+                if request.settlement_id is not None or event.amount != request.amount:
+                    self._contradicts(recorded, f"{request.amount} settled once", f"{event.amount}, or again")
+                request.settlement_id, request.settled_on = event.settlement_id, event.day
+            case PaymentReturned():
+                self._return(recorded, payment, request, event)
+            case PaymentDisputed():
+                self._dispute(recorded, payment, request, event)
+            case PaymentDisputeClosed():
+                self._close(recorded, payment, request, event)
+
+    def _return(self, recorded: Recorded, payment: PaymentThen, request: RequestThen, event: PaymentReturned) -> None:
+        left = request.amount - request.returned
+        if not 1 <= event.amount <= left or event.reference in request.returns:
+            self._contradicts(recorded, f"at most the {left} not returned, once by each reference", str(event.amount))
+        request.returned += event.amount
+        request.returns.add(event.reference)
+        upon = payment.requests.get(request.upon)
+        if request.operation in _GIVES_BACK and upon is not None:
+            upon.taken_back -= event.amount
+            if request.operation == "refund":
+                payment.refunded -= event.amount
+            else:
+                payment.reversed -= event.amount
+        else:
+            request.taken_back += event.amount
+            payment.returned += event.amount
+        name = uuid5(payment.id, f"entry:returned:{request.id}:{event.reference}")
+        self._moved(recorded, payment, request, event, name, outwards=_brings_in(payment, request))
+
+    def _dispute(self, recorded: Recorded, payment: PaymentThen, request: RequestThen, event: PaymentDisputed) -> None:
+        named = uuid5(payment.id, f"dispute:{event.reference}")
+        if event.dispute_id != named or named in payment.disputes or request.operation not in _TAKES:
+            self._contradicts(recorded, f"dispute {ids.show(ids.DISPUTE, named)} of what was taken, once", "otherwise")
+        open_ = [one.opened for one in payment.disputes.values() if one.state != "won"]
+        left = request.amount - sum(one.amount for one in open_ if one.request_id == request.id)
+        if not 1 <= event.amount <= left:
+            self._contradicts(recorded, f"at most the {left} not disputed", str(event.amount))
+        request.taken_back += event.amount
+        payment.disputed += event.amount
+        payment.disputes[event.dispute_id] = DisputeThen(
+            id=event.dispute_id,
+            opened=event,
+            position=recorded.position,
+            disputed_at=recorded.recorded_at,
+            changed=recorded.position,
+            changed_at=recorded.recorded_at,
+            fee=event.fee,
+        )
+        name = uuid5(payment.id, f"entry:disputed:{request.id}:{event.reference}")
+        self._moved(recorded, payment, request, event, name, outwards=True)
+
+    def _close(
+        self, recorded: Recorded, payment: PaymentThen, request: RequestThen, event: PaymentDisputeClosed
+    ) -> None:
+        dispute = payment.disputes.get(event.dispute_id)
+        if dispute is None or dispute.opened.request_id != request.id or dispute.opened.amount != event.amount:
+            self._contradicts(recorded, "a dispute of it over that amount", str(event.amount))
+            return
+        by_rail = event.settlement_id is not None
+        contested = any(one.dispute_id == dispute.id for one in payment.open)
+        allowed = ("needs_response", "under_review", "accepted") if by_rail else ("needs_response",)
+        outcomes = ("won", "lost") if by_rail else ("accepted",)
+        if dispute.state not in allowed or (contested and not by_rail) or event.outcome not in outcomes:
+            self._contradicts(recorded, " or ".join(allowed), f"{dispute.state}, then {event.outcome}")
+        dispute.state, dispute.fee = event.outcome, dispute.fee + event.fee
+        dispute.changed, dispute.changed_at = recorded.position, recorded.recorded_at
+        if event.outcome == "won":
+            dispute.closing_entry_id = event.entry_id
+            request.taken_back -= event.amount
+            payment.disputed -= event.amount
+            name = uuid5(payment.id, f"entry:dispute_won:{request.id}:{dispute.opened.reference}")
+            self._moved(recorded, payment, request, event, name, outwards=False)
+        elif event.entry_id is not None:
+            self._contradicts(recorded, "no entry", str(event.entry_id))
+
+    def _moved(
+        self,
+        recorded: Recorded,
+        payment: PaymentThen,
+        request: RequestThen,
+        event: PaymentReturned | PaymentDisputed | PaymentDisputeClosed,
+        name: UUID,
+        *,
+        outwards: bool,
+    ) -> None:
+        if event.entry_id != name:
+            self._contradicts(recorded, f"entry {ids.show(ids.ENTRY, name)}", str(event.entry_id))
+        self._expect(recorded, payment, request, EntryPosted, name, outwards=outwards, amount=event.amount)
 
     # What of it the ledger must show, right after it.
 
@@ -560,6 +757,7 @@ class Payments:
         stream: UUID,
         *,
         outwards: bool,
+        amount: int | None = None,
     ) -> None:
         """Between the rail's clearing account and the payment's own, or suspense."""
         book, currency = payment.intent.book_id, payment.intent.currency
@@ -567,13 +765,27 @@ class Payments:
         own = frozenset({payment.intent.account_id, ids.account_id(book, f"suspense:{currency}")})
         debit, credit = (own, clearing) if outwards else (clearing, own)
         due = _Due(
-            kind, stream, payment.id, recorded.recorded_at, request.amount, request.entry_id, debit=debit, credit=credit
+            *(kind, stream, payment.id, recorded.recorded_at, request.amount if amount is None else amount),
+            request.entry_id,
+            debit=debit,
+            credit=credit,
         )
         self._due.append(due)
 
     def _upon_hold(self, payment: PaymentThen, request: RequestThen) -> UUID | None:
         upon = payment.requests.get(request.upon)
         return upon.hold_id if upon is not None else None
+
+
+def _brings_in(payment: PaymentThen, request: RequestThen) -> bool:
+    if request.operation != "reverse":
+        return request.operation in _TAKES
+    upon = payment.requests.get(request.upon)
+    return upon is not None and not _brings_in(payment, upon)
+
+
+def _sets_aside(payment: PaymentThen, request: RequestThen) -> bool:
+    return request.operation in ("refund", "payout", "reverse") and not _brings_in(payment, request)
 
 
 def _hold_of(payment: PaymentThen, request: RequestThen) -> UUID:

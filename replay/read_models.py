@@ -6,6 +6,8 @@ from operator import itemgetter
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+import msgspec
+
 from domain import ids
 from domain.events import (
     AccountOpened,
@@ -21,6 +23,7 @@ from domain.events import (
     HoldVoided,
     PaymentIntentCreated,
     Recorded,
+    SettlementRecorded,
     decode,
 )
 from domain.rail import BankAccount, Card, Iban, Method, UpiAddress
@@ -28,7 +31,7 @@ from replay.derived import Derived, Posted
 from replay.holds import HoldThen
 from replay.logged import Entry
 from replay.matching import Matching
-from replay.payments import PaymentThen, RequestThen
+from replay.payments import DisputeThen, PaymentThen, RequestThen
 from replay.report import NOWHERE, Findings, Tally, contrast
 from replay.rows import INT4, INT8, NULL, Layout, jsonb, layout, text
 from replay.stored import Stored
@@ -38,7 +41,8 @@ Row = tuple[Any, ...]
 ACCOUNTS: Final = "accounts.v2"
 JOURNAL: Final = "journal.v2"
 HOLDS: Final = "holds.v1"
-PAYMENTS: Final = "payments.v1"
+PAYMENTS: Final = "payments.v2"
+SETTLEMENTS: Final = "settlements.v1"
 AUDIT_TRAIL: Final = "audit_trail.v1"
 """What keeps each read model, by the name its progress is kept under: another version may derive otherwise."""
 
@@ -396,9 +400,10 @@ class _Payments(_OfPayments):
     rows = layout(
         "payments",
         "changed position payment_id:uuid book_id:uuid account_id:uuid created_at:timestamptz status:text"
-        " direction:text amount currency:text authorized captured refunded capture:text approvals:int4 approved:int4"
-        " contradicted:bool rail:text route:text method:jsonb expires_at:timestamptz lapses_at:timestamptz maker:text"
-        " description:text reference:text descriptor:text metadata:jsonb version:int4 changed_at:timestamptz",
+        " direction:text amount currency:text authorized captured refunded reversed returned disputed capture:text"
+        " approvals:int4 approved:int4 contradicted:bool rail:text route:text method:jsonb expires_at:timestamptz"
+        " lapses_at:timestamptz maker:text description:text reference:text descriptor:text metadata:jsonb version:int4"
+        " changed_at:timestamptz",
     )
 
     def changed(self, payment: PaymentThen) -> Iterable[tuple[int, bytes]]:
@@ -407,7 +412,8 @@ class _Payments(_OfPayments):
             (
                 *(payment.changed, payment.position, payment.id, intent.book_id, intent.account_id, payment.created_at),
                 *(payment.status, intent.direction, intent.amount, intent.currency, payment.authorized),
-                *(payment.captured, payment.refunded, intent.capture, intent.approvals, len(payment.approvers)),
+                *(payment.captured, payment.refunded, payment.reversed, payment.returned, payment.disputed),
+                *(intent.capture, intent.approvals, len(payment.approvers)),
                 *(payment.contradicted, payment.rail, payment.route, _told_of(payment.method), intent.expires_at),
                 *(intent.lapses_at, payment.maker, intent.description or None, intent.reference or None),
                 *(intent.descriptor or None, intent.metadata or None, payment.version, payment.changed_at),
@@ -421,7 +427,8 @@ class _PaymentRequests(_OfPayments):
         "payment_requests",
         "changed position payment_id:uuid request_id:text operation:text rail:text route:text amount state:text"
         " upon:text final:bool reason:text reference:text code:text declined:text retry:text settles_on:text"
-        " hold_id:uuid entry_id:uuid contradicted:bool decision:jsonb requested_at:timestamptz answered_at:timestamptz",
+        " hold_id:uuid entry_id:uuid contradicted:bool settlement_id:uuid settled_on:date returned fee dispute_id:uuid"
+        " decision:jsonb requested_at:timestamptz answered_at:timestamptz",
     )
 
     def changed(self, payment: PaymentThen) -> Iterable[tuple[int, bytes]]:
@@ -436,7 +443,34 @@ class _PaymentRequests(_OfPayments):
                 *(request.route, request.amount, request.state, request.upon or None, request.final),
                 *(request.reason or None, request.reference or None, request.code or None, request.declined or None),
                 *(request.retry or None, request.settles_on or None, request.hold_id, request.entry_id),
-                *(request.contradicted, request.decision, request.requested_at, request.answered_at),
+                *(request.contradicted, request.settlement_id, request.settled_on, request.returned, request.fee),
+                *(request.dispute_id, request.decision, request.requested_at, request.answered_at),
+            )
+        )
+
+
+class _Disputes(_OfPayments):
+    code = "disputes_differ"
+    rows = layout(
+        "disputes",
+        "changed position payment_id:uuid dispute_id:uuid request_id:text settlement_id:uuid amount fee state:text"
+        " reference:text code:text reason:text message:text respond_by:timestamptz entry_id:uuid closing_entry_id:uuid"
+        " disputed_at:timestamptz changed_at:timestamptz",
+    )
+
+    def changed(self, payment: PaymentThen) -> Iterable[tuple[int, bytes]]:
+        for dispute in payment.disputes.values():
+            if dispute.told != dispute.changed:
+                yield dispute.told, self._as_it_stands(payment, dispute)
+
+    def _as_it_stands(self, payment: PaymentThen, dispute: DisputeThen) -> bytes:
+        opened = dispute.opened
+        return self.rows.pack(
+            (
+                *(dispute.changed, dispute.position, payment.id, dispute.id, opened.request_id, opened.settlement_id),
+                *(opened.amount, dispute.fee, dispute.state, opened.reference or None, opened.code or None),
+                *(opened.reason or None, opened.message or None, opened.respond_by, opened.entry_id),
+                *(dispute.closing_entry_id, dispute.disputed_at, dispute.changed_at),
             )
         )
 
@@ -537,6 +571,33 @@ def _field(data: bytes) -> bytes:
     return INT4(len(data)) + data
 
 
+class _Settlements(_Streamed):
+    code = "settlements_differ"
+    rows = layout(
+        "settlements",
+        "position settlement_id:uuid book_id:uuid recorded_at:timestamptz rail:text route:text day:date part:int4"
+        " currency:text reference:text lines:jsonb incoming outgoing fees net breaks:jsonb broken:int4 entry_id:uuid"
+        " actor:text",
+    )
+
+    def plain(self, entry: Entry, rows: Sequence[Posted]) -> None:
+        """None: an entry is no settlement."""
+
+    def row(self, recorded: Recorded) -> bytes | None:
+        event = recorded.event
+        if not isinstance(event, SettlementRecorded):
+            return None
+        breaks = msgspec.json.decode(msgspec.json.encode(event.breaks))
+        return self.rows.pack(
+            (
+                *(recorded.position, recorded.stream_id, event.book_id, recorded.recorded_at, event.rail, event.route),
+                *(event.day, event.part, event.currency, event.reference or None, event.lines, event.incoming),
+                *(event.outgoing, event.fees, event.net, breaks, len(event.breaks), event.entry_id),
+                recorded.metadata.actor,
+            )
+        )
+
+
 class _AuditTrail(_Streamed):
     code = "audit_trail_differs"
     rows = layout(
@@ -559,7 +620,7 @@ class _AuditTrail(_Streamed):
         match event:
             case EntryPosted(book_id=book_id) | EntryReversed(book_id=book_id) | AccountOpened(book_id=book_id):
                 book: UUID | None = book_id
-            case BatchPosted():
+            case BatchPosted() | SettlementRecorded():
                 book = event.book_id
             case HoldPlaced() | HoldIncreased() | HoldCaptured() | HoldVoided() | HoldExpired():
                 book = event.book_id
@@ -595,7 +656,8 @@ class _AuditTrail(_Streamed):
         if first is None or first.position >= position:
             return None
         event = decode(first.name, first.payload)
-        return event.book_id if isinstance(event, EntryPosted | HoldPlaced | PaymentIntentCreated) else None
+        names_book = EntryPosted | HoldPlaced | PaymentIntentCreated | SettlementRecorded
+        return event.book_id if isinstance(event, names_book) else None
 
 
 _RECORD: Final = struct.Struct(">hiqiqi16si16si").pack
@@ -616,6 +678,8 @@ def read_models(stored: Stored, derived: Derived, head: int, findings: Findings)
         (HOLDS, _Holds),
         (PAYMENTS, _Payments),
         (PAYMENTS, _PaymentRequests),
+        (PAYMENTS, _Disputes),
+        (SETTLEMENTS, _Settlements),
         (AUDIT_TRAIL, _AuditTrail),
     )
     for projection, kind in kinds:

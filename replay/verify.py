@@ -45,6 +45,8 @@ CHECKS = (
     "holds",
     "payments",
     "payment_requests",
+    "disputes",
+    "settlements",
     "audit_trail",
 )
 

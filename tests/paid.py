@@ -9,11 +9,13 @@ from adapters.memory.store import MemoryEventStore
 from commands.command import Command
 from commands.desk import Desk, Outcome
 from commands.payment import (
+    AcceptDispute,
     ApprovePayment,
     AttachMethod,
     CancelPayment,
     CapturePayment,
     ConfirmPayment,
+    ContestDispute,
     CreatePayment,
     ExpirePayment,
     GiveUpPayment,
@@ -23,9 +25,13 @@ from commands.payment import (
     RecordDecline,
     RecordSilence,
     RefundPayment,
+    ResolveOutcome,
     RetryPayment,
+    ReversePayment,
     StartAttempt,
 )
+from commands.settlement import RecordSettlement
+from domain import payment as payment_rules
 from domain.payment import Payment, Request
 from domain.ports import EventStore
 from tests.stored import ids_of
@@ -90,6 +96,33 @@ class Till:
     async def silent(self, name: str) -> None:
         await self.step(RecordSilence, name, request_id=self.request(name).id, why="no answer within 30 s")
 
+    async def settled(self, *lines: tuple[Any, ...], day: int = 2, rail: str = "card", part: int = 1) -> None:
+        """A rail's report: lines of what is said, the payment's name, which of its requests, and anything else.
+
+        The request of a payment nobody knows is named by itself.
+        """
+        given: list[dict[str, Any]] = []
+        for said, name, request, *more in lines:
+            line: dict[str, Any] = {"said": said, **(more[0] if more else {})}
+            if name in self.known:
+                one = request if isinstance(request, Request) else list(self.known[name].requests.values())[request]
+                of_it = {"request_id": one.id, "operation": one.operation.value, "amount": one.amount}
+                line = {"payment_id": self.known[name].id, **of_it, **line}
+            else:
+                line = {"request_id": request, "operation": "collect", "amount": 70, **line}
+            given.append(line)
+        whole = {"book": "main", "rail": rail, "route": "north", "day": f"2026-02-{day:02}", "part": part}
+        command = {**whole, "currency": "EUR", "reference": f"report-{day}", "lines": given}
+        outcome = await self._desk.submit(asked(RecordSettlement.model_validate(command)))
+        assert outcome.refusal is None, outcome
+        for recorded in outcome.recorded:
+            for name, known in self.known.items():
+                if known.id == recorded.stream_id:
+                    self.known[name] = payment_rules.evolve(known, recorded.event, recorded.recorded_at)
+
+    def dispute(self, name: str, nth: int = 0) -> UUID:
+        return list(self.known[name].disputes)[nth]
+
     async def accepted(self, name: str) -> None:
         await self.step(RecordAcceptance, name, request_id=self.request(name).id, reference="acc-1", code="AC01")
 
@@ -99,11 +132,12 @@ async def write_payments(store: EventStore) -> dict[str, Payment]:
     in_memory = isinstance(store, MemoryEventStore)
     async with started(store, intent_life=timedelta(days=30)) as desk:
         till = Till(desk)
-        for code in ("merchant", "frozen"):
+        for code in ("merchant", "frozen", "shut"):
             await desk.submit(asked(open_account(code, "liability")))
         await _write_beginnings(till)
         await _write_cards(till)
         await _write_others(till)
+        await _write_aftermath(till)
         now = store.seals[-1].recorded_at if isinstance(store, MemoryEventStore) else datetime.now(UTC)
         soon = now + timedelta(seconds=12 if in_memory else 0.5)
         await till.create("expired", method="card", confirm=False, expires_at=soon)
@@ -212,3 +246,102 @@ async def _write_others(till: Till) -> None:
         await till.start(name, "wire")
     await till.approved("paid out")
     await till.declined("bounced", "never")
+
+
+async def _write_aftermath(till: Till) -> None:
+    """What happens once they are done: settled, returned, reversed, disputed, or found out about by somebody."""
+    for name in (
+        "settled",
+        "card reversed",
+        "disputed",
+        "contested",
+        "won",
+        "lost",
+        "dispute accepted",
+        "lost at once",
+    ):
+        await till.create(name, 400, "card")
+        await till.start(name)
+        await till.approved(name)
+        await till.approved(name)
+    for name in ("returned", "returned on suspense", "ach reversed", "resolved", "resolved as failed"):
+        await till.create(name, 250, "bank", **({"account": "shut"} if "suspense" in name else {}))
+        await till.start(name)
+    for name in ("returned", "returned on suspense", "ach reversed"):
+        await till.approved(name)
+    await till.silent("resolved")
+    await till.accepted("resolved as failed")
+    for name, outcome in (("resolved", "done"), ("resolved as failed", "failed")):
+        of_it = {"request_id": till.request(name).id, "outcome": outcome, "reason": "Their help desk says so"}
+        await till.step(ResolveOutcome, name, **of_it)
+    for name in ("payout returned", "payout reversed"):
+        await till.create(name, 120, "iban", direction="out")
+        await till.start(name, "wire")
+        await till.approved(name)
+    await till.create("refund returned", 300, "upi")
+    await till.start("refund returned")
+    await till.approved("refund returned")
+    await till.step(RefundPayment, "refund returned", amount=80)
+    await till.approved("refund returned")
+    await till.do(freeze("shut"))
+    for name in ("card reversed", "ach reversed", "payout reversed"):
+        await till.step(ReversePayment, name, reason="twice")
+        await till.approved(name)
+    await till.settled(
+        ("settled", "settled", 1, {"fee": 9}),
+        ("settled", "card reversed", 1, {"fee": 8}),
+        *(("settled", name, 1) for name in ("disputed", "contested", "won", "lost", "dispute accepted")),
+        ("settled", "nobody's", "no such request", {"reference": "x-1", "fee": 1}),
+    )
+    of_disputes: dict[str, Any] = {"code": "10.4", "reason": "fraud", "message": "Not me", "fee": 15}
+    by = {"respond_by": "2999-02-20T00:00:00Z"}
+    await till.settled(
+        ("settled", "card reversed", 2, {"fee": -8}),
+        ("settled", "settled", 1, {"reference": "again"}),
+        *(
+            ("disputed", name, 1, {"amount": 150, "reference": f"case-{name}", **of_disputes, **by})
+            for name in ("disputed", "contested", "won", "lost", "dispute accepted")
+        ),
+        ("disputed", "lost at once", 1, {"reference": "case-at-once"}),
+        day=9,
+    )
+    for name in ("contested", "won", "lost"):
+        evidence = {"receipt": "Paid\nin person", "delivered": "2026-02-01"}
+        await till.step(ContestDispute, name, dispute_id=till.dispute(name), evidence=evidence)
+    await till.approved("contested")
+    await till.approved("won")
+    await till.declined("lost", "never")
+    await till.step(AcceptDispute, "dispute accepted", dispute_id=till.dispute("dispute accepted"))
+    await till.settled(
+        ("dispute_won", "won", 1, {"amount": 150, "reference": "case-won", "fee": -15}),
+        ("dispute_lost", "lost", 1, {"amount": 150, "reference": "case-lost"}),
+        ("dispute_lost", "lost at once", 1, {"reference": "case-at-once"}),
+        ("dispute_won", "settled", 1, {"reference": "never disputed"}),
+        day=20,
+    )
+    await till.settled(
+        *(("settled", name, 0) for name in ("returned", "ach reversed", "resolved")),
+        ("settled", "ach reversed", 1),
+        ("settled", "accepted", 0),
+        rail="ach",
+    )
+    came_back = {"code": "R10", "reason": "unauthorized", "message": "Not authorized", "reference": "ret-1"}
+    await till.settled(
+        *(("returned", name, 0, came_back) for name in ("returned", "returned on suspense")),
+        ("returned", "returned", 0, came_back),
+        day=4,
+        rail="ach",
+    )
+    await till.settled(
+        *(("settled", name, 0) for name in ("payout returned", "payout reversed")),
+        ("returned", "payout returned", 0, {"amount": 20, "reference": "pacs-1"}),
+        ("settled", "payout reversed", 1),
+        rail="wire",
+    )
+    await till.settled(
+        ("settled", "refund returned", 0, {"fee": 2}),
+        ("settled", "refund returned", 1, {"fee": 2}),
+        ("returned", "refund returned", 1, {"reference": "u-1"}),
+        rail="upi",
+        part=2,
+    )

@@ -37,7 +37,8 @@ class MemoryStored:
         self.all_seals = list(store.seals)
         self.all_postings = list(store.postings)
         self.tracking: dict[str, int] = {}
-        self.unreadable = {"entries", "holds", "payments", "payment_requests", "audit_trail", "days"}
+        self.unreadable = {"entries", "holds", "payments", "payment_requests", "disputes", "settlements"}
+        self.unreadable |= {"audit_trail", "days"}
 
     def head(self) -> Seal | None:
         return self.all_seals[-1] if self.all_seals else None

@@ -1,23 +1,25 @@
 -- create_payments --
 -- A payment is created once, before anything else happens to it.
 COPY payments (payment_id, book_id, account_id, position, created_at, status, direction, amount, currency, authorized,
-               captured, refunded, capture, approvals, approved, contradicted, expires_at, lapses_at, maker, description,
+               captured, refunded, reversed, returned, disputed, capture, approvals, approved, contradicted,
+               expires_at, lapses_at, maker, description,
                reference, descriptor, metadata, version, changed, changed_at) FROM STDIN;
 
 -- start_attempts --
 -- What an attempt begins with names its rail and route.
 COPY payment_requests (payment_id, request_id, position, operation, rail, route, amount, state, final, contradicted,
-                       decision, requested_at, changed) FROM STDIN;
+                       returned, fee, decision, requested_at, changed) FROM STDIN;
 
 -- request_operations --
 -- What is asked upon it goes the same way: by the rail and route of the latest attempt before it.
 INSERT INTO payment_requests (payment_id, request_id, position, operation, rail, route, amount, state, upon, final,
-                              reason, contradicted, requested_at, changed)
+                              reason, contradicted, returned, fee, dispute_id, requested_at, changed)
 SELECT r.payment_id, r.request_id, r.position, r.operation, attempt.rail, attempt.route, r.amount, r.state, r.upon,
-       r.final, r.reason, r.contradicted, r.requested_at, r.changed
+       r.final, r.reason, r.contradicted, r.returned, r.fee, r.dispute_id, r.requested_at, r.changed
 FROM json_to_recordset(%(rows)s::json) AS r (
     payment_id uuid, request_id text, position bigint, operation text, amount bigint, state text, upon text,
-    final boolean, reason text, contradicted boolean, requested_at timestamptz, changed bigint
+    final boolean, reason text, contradicted boolean, returned bigint, fee bigint, dispute_id uuid,
+    requested_at timestamptz, changed bigint
 )
 LEFT JOIN LATERAL (
     SELECT rail, route FROM payment_requests AS begun
@@ -37,6 +39,10 @@ UPDATE payment_requests AS q SET
     hold_id = coalesce(answer.hold_id, q.hold_id),
     entry_id = coalesce(answer.entry_id, q.entry_id),
     contradicted = q.contradicted OR answer.contradicted,
+    settlement_id = coalesce(answer.settlement_id, q.settlement_id),
+    settled_on = coalesce(answer.settled_on, q.settled_on),
+    returned = q.returned + answer.returned,
+    fee = q.fee + answer.fee,
     answered_at = coalesce(answer.answered_at, q.answered_at),
     changed = answer.position
 FROM (
@@ -48,10 +54,13 @@ FROM (
            (array_agg(hold_id) FILTER (WHERE hold_id IS NOT NULL))[1] AS hold_id,
            (array_agg(entry_id) FILTER (WHERE entry_id IS NOT NULL))[1] AS entry_id,
            coalesce(bool_or(contradicted), false) AS contradicted,
+           (array_agg(settlement_id) FILTER (WHERE settlement_id IS NOT NULL))[1] AS settlement_id,
+           max(settled_on) AS settled_on, coalesce(sum(returned), 0) AS returned, coalesce(sum(fee), 0) AS fee,
            max(at) FILTER (WHERE state IS NOT NULL) AS answered_at, max(position) AS position
     FROM json_to_recordset(%(rows)s::json) AS r (
         payment_id uuid, request_id text, state text, reference text, code text, declined text, retry text,
-        settles_on text, hold_id uuid, entry_id uuid, contradicted boolean, at timestamptz, position bigint
+        settles_on text, hold_id uuid, entry_id uuid, contradicted boolean, settlement_id uuid, settled_on date,
+        returned bigint, fee bigint, at timestamptz, position bigint
     )
     GROUP BY payment_id, request_id
 ) AS answer
@@ -83,6 +92,9 @@ UPDATE payments AS p SET
     authorized = p.authorized + change.authorized,
     captured = p.captured + change.captured,
     refunded = p.refunded + change.refunded,
+    reversed = p.reversed + change.reversed,
+    returned = p.returned + change.returned,
+    disputed = p.disputed + change.disputed,
     approved = change.approved + CASE WHEN change.confirmed THEN 0 ELSE p.approved END,
     contradicted = p.contradicted OR change.contradicted,
     method = coalesce(change.method, p.method),
@@ -96,7 +108,8 @@ FROM (
            (array_agg(step ORDER BY position DESC) FILTER (WHERE step IS NOT NULL))[1] AS step,
            (array_agg(request_id ORDER BY position DESC) FILTER (WHERE step IS NOT NULL))[1] AS request_id,
            coalesce(sum(authorized), 0) AS authorized, coalesce(sum(captured), 0) AS captured,
-           coalesce(sum(refunded), 0) AS refunded, confirmed IS NOT NULL AS confirmed,
+           coalesce(sum(refunded), 0) AS refunded, coalesce(sum(reversed), 0) AS reversed,
+           coalesce(sum(returned), 0) AS returned, coalesce(sum(disputed), 0) AS disputed, confirmed IS NOT NULL AS confirmed,
            coalesce(sum(approved) FILTER (WHERE position > coalesce(confirmed, 0)), 0) AS approved,
            coalesce(bool_or(contradicted), false) AS contradicted,
            (array_agg(method ORDER BY position DESC) FILTER (WHERE method IS NOT NULL))[1] AS method,
@@ -107,7 +120,7 @@ FROM (
         SELECT *, max(position) FILTER (WHERE step = 'confirmed') OVER (PARTITION BY payment_id) AS confirmed
         FROM json_to_recordset(%(rows)s::json) AS r (
             payment_id uuid, step text, request_id text, authorized bigint, captured bigint, refunded bigint,
-            approved integer, contradicted boolean, method jsonb, rail text, route text, version integer,
+            reversed bigint, returned bigint, disputed bigint, approved integer, contradicted boolean, method jsonb, rail text, route text, version integer,
             position bigint, changed_at timestamptz
         )
     ) AS step
@@ -116,3 +129,33 @@ FROM (
 LEFT JOIN payment_requests AS asked
     ON asked.payment_id = change.payment_id AND asked.request_id = change.request_id
 WHERE p.payment_id = change.payment_id;
+
+-- open_disputes --
+-- A dispute is opened once, by the rail.
+COPY disputes (payment_id, dispute_id, request_id, settlement_id, position, amount, fee, state, reference, code, reason,
+               message, respond_by, entry_id, disputed_at, changed, changed_at) FROM STDIN;
+
+-- change_disputes --
+-- How it was closed last stands; that it is under review, only while nothing else became of it. What was contested is
+-- known by the request for it.
+UPDATE disputes AS d SET
+    state = CASE WHEN change.outcome IS NULL AND d.state = 'needs_response' THEN 'under_review'
+                 ELSE coalesce(change.outcome, d.state) END,
+    fee = d.fee + change.fee,
+    closing_entry_id = coalesce(change.closing_entry_id, d.closing_entry_id),
+    changed = change.position,
+    changed_at = change.changed_at
+FROM (
+    SELECT coalesce(r.dispute_id, asked.dispute_id) AS dispute_id,
+           (array_agg(outcome ORDER BY r.position DESC) FILTER (WHERE outcome IS NOT NULL))[1] AS outcome,
+           coalesce(sum(r.fee), 0) AS fee,
+           (array_agg(closing_entry_id) FILTER (WHERE closing_entry_id IS NOT NULL))[1] AS closing_entry_id,
+           max(r.position) AS position, max(r.changed_at) AS changed_at
+    FROM json_to_recordset(%(rows)s::json) AS r (
+        payment_id uuid, request_id text, dispute_id uuid, outcome text, fee bigint, closing_entry_id uuid,
+        position bigint, changed_at timestamptz
+    )
+    LEFT JOIN payment_requests AS asked ON asked.payment_id = r.payment_id AND asked.request_id = r.request_id
+    GROUP BY 1
+) AS change
+WHERE d.dispute_id = change.dispute_id;

@@ -11,6 +11,9 @@ CREATE TABLE payments (
     authorized   bigint NOT NULL,
     captured     bigint NOT NULL,
     refunded     bigint NOT NULL,
+    reversed     bigint NOT NULL,
+    returned     bigint NOT NULL,
+    disputed     bigint NOT NULL,
     capture      text NOT NULL,
     approvals    integer NOT NULL,
     approved     integer NOT NULL,
@@ -63,13 +66,44 @@ CREATE TABLE payment_requests (
     hold_id      uuid,
     entry_id     uuid,
     contradicted boolean NOT NULL,
+    settlement_id uuid,
+    settled_on   date,
+    returned     bigint NOT NULL,
+    fee          bigint NOT NULL,
+    dispute_id   uuid,
     decision     jsonb,
     requested_at timestamptz NOT NULL,
     answered_at  timestamptz,
     changed      bigint NOT NULL,
     PRIMARY KEY (payment_id, request_id)
 );
+CREATE INDEX payment_requests_id ON payment_requests (request_id);
 CREATE INDEX payment_requests_open ON payment_requests (position) WHERE state IN ('requested', 'unknown', 'accepted');
 CREATE INDEX payment_requests_reference ON payment_requests (reference) WHERE reference IS NOT NULL;
 COMMENT ON COLUMN payment_requests.reason IS 'Why it was asked; declined is why it was not done, code the rail''s own word.';
+COMMENT ON COLUMN payment_requests.fee IS 'What the rail kept for it in all, and for what came back of it.';
 COMMENT ON COLUMN payment_requests.answered_at IS 'When its state last changed; NULL of one of which nothing was heard yet.';
+CREATE TABLE disputes (
+    payment_id       uuid NOT NULL,
+    dispute_id       uuid PRIMARY KEY,
+    request_id       text NOT NULL,
+    settlement_id    uuid NOT NULL,
+    position         bigint NOT NULL,
+    amount           bigint NOT NULL,
+    fee              bigint NOT NULL,
+    state            text NOT NULL,
+    reference        text,
+    code             text,
+    reason           text,
+    message          text,
+    respond_by       timestamptz,
+    entry_id         uuid,
+    closing_entry_id uuid,
+    disputed_at      timestamptz NOT NULL,
+    changed          bigint NOT NULL,
+    changed_at       timestamptz NOT NULL
+);
+CREATE INDEX disputes_payment ON disputes (payment_id);
+CREATE UNIQUE INDEX disputes_position ON disputes (position);
+CREATE INDEX disputes_unanswered ON disputes (respond_by) WHERE state = 'needs_response';
+COMMENT ON COLUMN disputes.entry_id IS 'By which it was taken back; closing_entry_id is by which it was given back, if it was won.';

@@ -279,7 +279,7 @@ def test_runners_follow_the_log_as_it_grows(database: str) -> None:
         status = projections.status()
 
     assert sorted(took)[5] < projecting.POLL_S / 2
-    assert [s.name for s in status] == ["accounts", "journal", "holds", "payments", "audit_trail"]
+    assert [s.name for s in status] == ["accounts", "journal", "holds", "payments", "settlements", "audit_trail"]
     assert all(s.running and s.error is None and s.lag_events == 0 and s.lag_s == 0 for s in status)
     assert not any(s.running for s in projections.status())
 

@@ -314,7 +314,7 @@ class Model:
         if any(one["state"] == "unknown" for one in known["requests"].values()):
             return "payment_outcome_unknown"
         left = {
-            name: one["amount"] - one["refunded"]
+            name: one["amount"] - one["taken_back"]
             for name, one in known["requests"].items()
             if one["operation"] in ("capture", "collect") and one["state"] == "done"
         }
@@ -337,10 +337,10 @@ class Model:
                 return word
             self._hold(known, name, known["account"], f"clearing:{rail}:EUR", amount)
         if upon:
-            known["requests"][upon]["refunded"] += amount
+            known["requests"][upon]["taken_back"] += amount
         known["requests"][name] = {
             **{"operation": operation, "amount": amount, "final": final, "rail": rail, "upon": upon},
-            **{"state": "requested", "refunded": 0, "contradicted": False},
+            **{"state": "requested", "taken_back": 0, "contradicted": False},
         }
         return "done"
 
@@ -389,7 +389,7 @@ class Model:
         if request["operation"] in ("refund", "payout"):
             self._release(known, name)
         if request["operation"] == "refund":
-            known["requests"][request["upon"]]["refunded"] -= request["amount"]
+            known["requests"][request["upon"]]["taken_back"] -= request["amount"]
 
     def _does(self, known: dict[str, Any], name: str, request: dict[str, Any]) -> None:
         own, clearing, amount = known["account"], f"clearing:{request['rail']}:EUR", request["amount"]
@@ -772,7 +772,7 @@ class Payments(RuleBasedStateMachine):
             }
             assert (folded.status.value, set(folded.approvers)) == (known["status"], known["approvers"])
             assert folded.version == len(streams[known["id"]])
-            told = ("operation", "amount", "final", "rail", "upon", "state", "refunded", "contradicted")
+            told = ("operation", "amount", "final", "rail", "upon", "state", "taken_back", "contradicted")
             for (name, one), request in zip(known["requests"].items(), folded.requests.values(), strict=True):
                 got = {field: getattr(request, field) for field in told}
                 wanted = one if one["upon"] else {**one, "upon": got["upon"]}
@@ -789,7 +789,7 @@ class Payments(RuleBasedStateMachine):
                 sums[one["operation"], "failed" if one["state"] == "failed" else "stands"] += one["amount"]
                 if one["state"] == "done":
                     sums[one["operation"], "done"] += one["amount"]
-                assert 0 <= one["refunded"] <= one["amount"]
+                assert 0 <= one["taken_back"] <= one["amount"]
             promised = sums["authorize", "done"] + sums["increment", "done"]
             assert sums["capture", "stands"] <= promised
             assert sums["refund", "stands"] <= sums["capture", "done"] + sums["collect", "done"]

@@ -116,7 +116,7 @@ def answers(amount: int) -> list[Approved | Declined | Accepted | Unknown]:
 def shape(known: Payment) -> Any:
     """What tells two payments apart as far as their future goes."""
     requests = tuple(
-        (one.operation, one.state, one.amount, one.final, one.refunded, one.contradicted, bool(one.upon))
+        (one.operation, one.state, one.amount, one.final, one.taken_back, one.contradicted, bool(one.upon))
         for one in known.requests.values()
     )
     kind = known.intent.direction, known.intent.approvals, type(known.method)
@@ -168,7 +168,7 @@ def must_hold(before: Payment, after: Payment) -> None:
     assert not (asked and any(one.state is State.UNKNOWN for one in before.requests.values()))
     assert 0 <= after.refunded <= after.captured
     assert after.captured <= after.authorized or after.attempt is None or after.attempt.operation is Operation.COLLECT
-    assert sum(one.refunded for one in after.requests.values()) <= after.captured
+    assert sum(one.taken_back for one in after.requests.values()) <= after.captured
     if after.status in (Status.CANCELED, Status.EXPIRED):
         assert not after.captured
     if after.status in ENDED:

@@ -203,7 +203,7 @@ def test_projections_do_not_share_a_name() -> None:
     """
     names = [tracked_as(projection) for projection in ALL]
 
-    assert names == ["accounts.v2", "journal.v2", "holds.v1", "payments.v1", "audit_trail.v1"]
+    assert names == ["accounts.v2", "journal.v2", "holds.v1", "payments.v2", "settlements.v1", "audit_trail.v1"]
 
 
 def test_statements_are_read_by_name() -> None:
