@@ -17,15 +17,20 @@ from commands.command import Asked, Command, Decided, ask, book_named, hashed
 from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
 from commands.journal import PostEntry, ReverseEntry
 from commands.payment import (
+    AcceptDispute,
     AttachMethod,
     CancelPayment,
     CapturePayment,
     ConfirmPayment,
+    ContestDispute,
     CreatePayment,
     IncreaseAuthorization,
     RefundPayment,
+    ResolveOutcome,
     RetryPayment,
+    ReversePayment,
 )
+from commands.settlement import RecordSettlement
 from domain import ids
 from domain.events import Metadata
 from domain.ledger import Draft
@@ -52,6 +57,11 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     CapturePayment,
     CancelPayment,
     RefundPayment,
+    ReversePayment,
+    ContestDispute,
+    AcceptDispute,
+    ResolveOutcome,
+    RecordSettlement,
 )
 """Every command that can be asked by itself or in a batch. An approval cannot: it is one person's own, and who gives it
 stands in the request's head alone."""

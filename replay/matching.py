@@ -21,12 +21,16 @@ class Matching(Generic[K, R]):
         found: The rows as stored, in any order.
         key: What a row is known by; asked only of rows that do not meet at once.
         differ: Told of every key with a row missing, too many or different.
+        patient: Whether what is expected may be `no_longer`, so that nothing is missing before the end.
     """
 
-    def __init__(self, found: Iterator[R], key: Callable[[R], K], differ: Report[K, R]) -> None:
+    def __init__(
+        self, found: Iterator[R], key: Callable[[R], K], differ: Report[K, R], *, patient: bool = False
+    ) -> None:
         self._found = found
         self._key = key
         self._differ = differ
+        self._patient = patient
         self._exhausted = False
         self._expected: list[R] = []
         """Not held against anything yet."""
@@ -70,7 +74,7 @@ class Matching(Generic[K, R]):
             self._exhausted = True
         if key in self._early:
             self._compare(key, row, self._early.pop(key))
-        elif self._exhausted:
+        elif self._exhausted and not self._patient:
             self._differ(key, row, None)
         else:
             self._late[key] = row

@@ -264,6 +264,8 @@ class _Streamed:
     rows: Layout
     """By position first, which is how they are told apart."""
     order = "position"
+    patient = False
+    """Whether later rows may take the place of those expected before."""
     takes = True
 
     def __init__(self, stored: Stored, derived: Derived, upto: int, findings: Findings) -> None:
@@ -272,7 +274,7 @@ class _Streamed:
         self._stored = stored
         self._derived = derived
         self._stopped_at = NOWHERE
-        self._matching: Matching[bytes, bytes] = Matching(self.found(), _AT, self._differ)
+        self._matching: Matching[bytes, bytes] = Matching(self.found(), _AT, self._differ, patient=self.patient)
 
     def found(self) -> Iterator[bytes]:
         return self._stored.read_model_rows(self.rows, order=self.order)
@@ -363,6 +365,7 @@ class _OfPayments(_Streamed):
 
     code = "payments_differ"
     order = "changed"
+    patient = True
 
     def plain(self, entry: Entry, rows: Sequence[Posted]) -> None:
         """None: no payment is over with it."""

@@ -30,6 +30,8 @@ from adapters.client.resources import (
     Checkout,
     CircuitBreaker,
     CreatedPayment,
+    Dispute,
+    DisputeState,
     Entry,
     ErrorCatalogue,
     EventCatalogue,
@@ -48,6 +50,8 @@ from adapters.client.resources import (
     ReadinessState,
     Resource,
     RollUp,
+    Settlement,
+    SettlementStory,
     Side,
     TrialBalance,
 )
@@ -232,6 +236,28 @@ class PaymentFilter(Paging, total=False):
     created_to: datetime
 
 
+class SettlementFilter(Paging, total=False):
+    """Which settlements: days are inclusive. `broken`: those with lines that fitted nothing."""
+
+    book: str
+    rail: Literal["card", "ach", "wire", "upi"]
+    route: str
+    currency: str
+    day_from: date
+    day_to: date
+    broken: bool
+
+
+class DisputeFilter(Paging, total=False):
+    """Which disputes. `respond_before`: those that can be answered until before that time."""
+
+    book: str
+    account: str
+    rail: Literal["card", "ach", "wire", "upi"]
+    state: DisputeState
+    respond_before: datetime
+
+
 class AuditFilter(Paging, Recorded, total=False):
     """Which records of the audit trail. `refusal` is the code of one."""
 
@@ -382,6 +408,22 @@ class UpiGiven(TypedDict):
     vpa: str
     holder: NotRequired[str]
     flow: NotRequired[Literal["collect", "intent", "qr"]]
+
+
+class LineGiven(TypedDict):
+    """A line of a rail's report. `payment_id`: whose the request is, if that is known. Amounts in minor units."""
+
+    said: Literal["settled", "returned", "disputed", "dispute_won", "dispute_lost"]
+    payment_id: NotRequired[str | None]
+    request_id: str
+    operation: Literal["capture", "collect", "refund", "payout", "reverse"]
+    amount: int
+    fee: NotRequired[int]
+    reference: NotRequired[str]
+    code: NotRequired[str]
+    reason: NotRequired[str]
+    message: NotRequired[str]
+    respond_by: NotRequired[str]
 
 
 MethodGiven = CardGiven | BankAccountGiven | IbanGiven | UpiGiven
@@ -664,6 +706,60 @@ def refund_payment(
     return _of_payment("refund_payment", "refund", payment, body, asking)
 
 
+def reverse_payment(
+    payment: str, *, request: str | None = None, reason: str = "", **asking: Unpack[Asking]
+) -> Call[ChangedPayment]:
+    """Undo a whole capture, collection or payout; `request` is the id of the request for it."""
+    return _of_payment("reverse_payment", "reverse", payment, {"request": request, "reason": reason}, asking)
+
+
+def contest_dispute(
+    payment: str, dispute: str, evidence: Mapping[str, str], **asking: Unpack[Asking]
+) -> Call[ChangedPayment]:
+    """Answer a dispute with evidence, texts by name."""
+    verb, named = f"disputes/{_step(dispute)}/contest", {"dispute_id": dispute}
+    return _of_payment("contest_dispute", verb, payment, {"evidence": evidence}, asking, named)
+
+
+def accept_dispute(payment: str, dispute: str, **asking: Unpack[Asking]) -> Call[ChangedPayment]:
+    """Let a dispute stand."""
+    verb, named = f"disputes/{_step(dispute)}/accept", {"dispute_id": dispute}
+    return _of_payment("accept_dispute", verb, payment, {}, asking, named)
+
+
+def resolve_outcome(
+    payment: str,
+    request: str,
+    outcome: Literal["done", "failed"],
+    reason: str,
+    *,
+    reference: str = "",
+    **asking: Unpack[Asking],
+) -> Call[ChangedPayment]:
+    """Say what became of a request that its rail says nothing of."""
+    verb, named = f"requests/{_step(request)}/resolve", {"request_id": request}
+    body = {"outcome": outcome, "reference": reference, "reason": reason}
+    return _of_payment("resolve_outcome", verb, payment, body, asking, named)
+
+
+def record_settlement(
+    book: str,
+    rail: Literal["card", "ach", "wire", "upi"],
+    route: str,
+    day: date,
+    currency: str,
+    lines: Sequence[LineGiven],
+    *,
+    part: int = 1,
+    reference: str = "",
+    **asking: Unpack[Asking],
+) -> Call[Settlement]:
+    """Book what a rail reports of a day that is over: at most 200 lines in a part."""
+    of_day = {"rail": rail, "route": route, "day": day.isoformat(), "part": part, "currency": currency}
+    body = {"book": book, **of_day, "reference": reference, "lines": lines}
+    return _command("record_settlement", "/v1/settlements", Settlement, body, asking)
+
+
 class Answered(Struct, frozen=True):
     """What a batch came to: for each call, in order, its resource or its problem."""
 
@@ -776,6 +872,26 @@ def read_checkout(payment: str, secret: str, **reading: Unpack[Reading]) -> Call
 def list_payments(**filters: Unpack[PaymentFilter]) -> Listing[Payment]:
     """Payments, newest first."""
     return _list("/v1/payments", Page[Payment], lambda payment: payment.id, filters)
+
+
+def read_settlement(settlement: str, **reading: Unpack[Reading]) -> Call[SettlementStory]:
+    """The settlement of that id, with its journal entry."""
+    return _read(f"/v1/settlements/{_step(settlement)}", SettlementStory, reading)
+
+
+def list_settlements(**filters: Unpack[SettlementFilter]) -> Listing[Settlement]:
+    """Settlements, newest first."""
+    return _list("/v1/settlements", Page[Settlement], lambda settlement: settlement.id, filters)
+
+
+def read_dispute(dispute: str, **reading: Unpack[Reading]) -> Call[Dispute]:
+    """The dispute of that id."""
+    return _read(f"/v1/disputes/{_step(dispute)}", Dispute, reading)
+
+
+def list_disputes(**filters: Unpack[DisputeFilter]) -> Listing[Dispute]:
+    """Disputes, newest first."""
+    return _list("/v1/disputes", Page[Dispute], lambda dispute: dispute.id, filters)
 
 
 def list_records(**filters: Unpack[AuditFilter]) -> Listing[AuditRecord]:
@@ -894,9 +1010,16 @@ def _of_hold(command: str, verb: str, of: type[T], hold: str, body: Mapping[str,
     return _command(command, f"/v1/holds/{_step(hold)}/{verb}", of, body, asking, named={"hold_id": hold})
 
 
-def _of_payment(command: str, verb: str, payment: str, body: Mapping[str, Any], asking: Asking) -> Call[ChangedPayment]:
+def _of_payment(
+    command: str,
+    verb: str,
+    payment: str,
+    body: Mapping[str, Any],
+    asking: Asking,
+    named: Mapping[str, str] | None = None,
+) -> Call[ChangedPayment]:
     path = f"/v1/payments/{_step(payment)}/{verb}"
-    return _command(command, path, ChangedPayment, body, asking, named={"payment_id": payment})
+    return _command(command, path, ChangedPayment, body, asking, named={"payment_id": payment, **(named or {})})
 
 
 def _command(

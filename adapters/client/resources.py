@@ -19,6 +19,8 @@ BookId = Annotated[str, _typeid("book")]
 EntryId = Annotated[str, _typeid("je")]
 HoldId = Annotated[str, _typeid("hold")]
 PaymentId = Annotated[str, _typeid("pay")]
+SettlementId = Annotated[str, _typeid("set")]
+DisputeId = Annotated[str, _typeid("dp")]
 Position = Annotated[int, Meta(ge=0, description="A place in the log.")]
 Minor = Annotated[int, Meta(description="In minor units.")]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217.")]
@@ -302,7 +304,7 @@ class UpiMethod(Struct, frozen=True, kw_only=True, tag="upi", tag_field="type"):
 
 class _PaymentRequest(Struct, frozen=True, kw_only=True):
     id: str
-    operation: Literal["authorize", "increment", "capture", "void", "collect", "refund", "payout"]
+    operation: Literal["authorize", "increment", "capture", "void", "collect", "refund", "payout", "reverse", "contest"]
     rail: Literal["card", "ach", "wire", "upi"]
     route: str
     amount: Minor
@@ -310,12 +312,19 @@ class _PaymentRequest(Struct, frozen=True, kw_only=True):
     reference: str
     upon: str | None
     reason: str
+    settlement_id: SettlementId | None
+    settled_on: date | None
+    returned: Minor
+    fee: Minor
+    dispute_id: DisputeId | None
 
 
 class PaymentRequestMade(_PaymentRequest, frozen=True, kw_only=True):
     """One operation that a rail was, or is about to be, asked, by the id the rail knows it by.
 
-    `reference` is the rail's own, once it has given one; `upon` the id of the request that it is upon.
+    `reference` is the rail's own, once it has given one; `upon` the id of the request that it is upon. `settled_on` is
+    when its money moved between the institutions, `returned` what came back of it by itself since, and `fee` what the
+    rail kept for both.
     """
 
 
@@ -341,13 +350,122 @@ class PaymentRequest(_PaymentRequest, frozen=True, kw_only=True):
     decision: dict[str, Any] | None
 
 
+DisputeState = Literal["needs_response", "under_review", "won", "lost", "accepted"]
+
+
+class DisputeMade(Struct, frozen=True, kw_only=True):
+    """A dispute over what was taken by the request of that id. It can be contested until `respond_by`."""
+
+    id: DisputeId
+    request_id: str
+    state: DisputeState
+    amount: Minor
+    reference: str
+    respond_by: datetime | None
+
+
+class _Dispute(Resource, frozen=True, kw_only=True):
+    """`code` and `message` are the rail's own, `reason` ours of all rails, and `fee` what it kept for it.
+
+    By `entry_id` the rail took the amount back; by `closing_entry_id` it gave it back, if the dispute was won.
+    """
+
+    id: DisputeId
+    request_id: str
+    state: DisputeState
+    amount: Minor
+    fee: Minor
+    reference: str
+    code: str
+    reason: str
+    message: str
+    respond_by: datetime | None
+    settlement_id: SettlementId
+    entry_id: EntryId | None
+    closing_entry_id: EntryId | None
+    disputed_at: datetime
+
+
+class PaymentDispute(_Dispute, frozen=True, kw_only=True):
+    """A dispute over a payment: the payer says that something taken should not have been.
+
+    `needs_response` until it is contested or accepted; `under_review` once the rail has the evidence. How it ends the
+    rail alone says.
+    """
+
+
+class Dispute(_Dispute, frozen=True, kw_only=True):
+    """A dispute, with whose payment it is upon; `position` is that of the last change."""
+
+    object: Literal["dispute"]
+    payment_id: PaymentId
+    book_id: BookId
+    account_id: AccountId
+    account_code: str
+    rail: Literal["card", "ach", "wire", "upi"]
+    route: str
+    currency: Currency
+    changed_at: datetime
+    position: Position
+
+
+class SettlementBreak(Struct, frozen=True, kw_only=True):
+    """A line of a rail's report that fits nothing, as the rail says it, and why it does not.
+
+    `moved` is what came in by it, below zero what went out: it is booked on suspense.
+    """
+
+    why: str
+    said: Literal["settled", "returned", "disputed", "dispute_won", "dispute_lost"]
+    payment_id: PaymentId | None
+    request_id: str
+    operation: str
+    amount: Minor
+    moved: Minor
+    fee: Minor
+    reference: str
+    code: str
+    reason: str
+    message: str
+    respond_by: datetime | None
+
+
+class Settlement(Resource, frozen=True, kw_only=True):
+    """What a rail reports of one route's day in one currency, or a part of that.
+
+    `lines` counts those that fit, by what they say; `incoming` and `outgoing` is what moved by them. `fees` are those
+    of all lines. `net` is what the rail has paid in the end, below zero what it took.
+    """
+
+    object: Literal["settlement"]
+    id: SettlementId
+    book_id: BookId
+    rail: Literal["card", "ach", "wire", "upi"]
+    route: str
+    day: date
+    part: int
+    currency: Currency
+    reference: str
+    lines: dict[str, int]
+    incoming: Minor
+    outgoing: Minor
+    fees: Minor
+    net: Minor
+    breaks: list[SettlementBreak]
+    entry_id: EntryId | None
+    actor: str
+    recorded_at: datetime
+    position: Position
+
+
 class WaitsFor(Struct, frozen=True, kw_only=True):
-    """Who has the next step, which one (a rail: its operation, in which `state`), and since when."""
+    """Who has the next step, which one (a rail: its operation, in which `state`), since when, and until when."""
 
     whom: Literal["client", "approver", "payer", "rail", "daybook"]
     what: str
     state: Literal["requested", "unknown", "accepted"] | None
     since: datetime
+    until: datetime | None
 
 
 class _Payment(Resource, frozen=True, kw_only=True):
@@ -362,6 +480,9 @@ class _Payment(Resource, frozen=True, kw_only=True):
     authorized: Minor
     captured: Minor
     refunded: Minor
+    reversed: Minor
+    returned: Minor
+    disputed: Minor
     capture: Literal["automatic", "manual"]
     method: CardMethod | BankAccountMethod | IbanMethod | UpiMethod | None
     approvals_required: int
@@ -379,11 +500,13 @@ class _Payment(Resource, frozen=True, kw_only=True):
 class ChangedPayment(_Payment, frozen=True, kw_only=True):
     """A payment for `account_id`, or, a payout, from it, as a command left it.
 
-    `authorized` is what a rail promised, `captured` what was claimed of it or collected, `refunded` what went back.
+    `authorized` is what a rail promised, `captured` what was claimed of it or collected. `refunded` went back of it;
+    `reversed` was undone, `returned` taken back by the rail itself, `disputed` is what it keeps for disputes.
     `lapses_at`: when it expires if nobody has had it done by then.
     """
 
     requests: list[PaymentRequestMade]
+    disputes: list[DisputeMade]
 
 
 class CreatedPayment(ChangedPayment, frozen=True, kw_only=True):
@@ -408,13 +531,15 @@ class Checkout(Resource, frozen=True, kw_only=True):
 class Payment(_Payment, frozen=True, kw_only=True):
     """A payment for `account_id`, or, a payout, from it; `position` is that of the last change.
 
-    `authorized` is what a rail promised, `captured` what was claimed of it or collected, `refunded` what went back.
+    `authorized` is what a rail promised, `captured` what was claimed of it or collected. `refunded` went back of it;
+    `reversed` was undone, `returned` taken back by the rail itself, `disputed` is what it keeps for disputes.
     `lapses_at`: when it expires if nobody has had it done by then. `waits_for` is null of one that is over.
     `contradicted`: of one of its requests a rail has said the opposite of what it had said.
     """
 
     account_code: str
     requests: list[PaymentRequest]
+    disputes: list[PaymentDispute]
     waits_for: WaitsFor | None
     rail: Literal["card", "ach", "wire", "upi"] | None
     route: str | None
@@ -706,6 +831,12 @@ class PaymentStory(Payment, frozen=True, kw_only=True):
     holds: list[Hold]
     entries: list[Entry]
     timeline: list[LogEvent]
+
+
+class SettlementStory(Settlement, frozen=True, kw_only=True):
+    """A settlement with its journal entry: null where nothing moved."""
+
+    entry: Entry | None
 
 
 class BatchAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -38,6 +38,8 @@ _TAGS: Final = {
 afterwards. Its whole life, every status and what leads from one to another:
 
 ![The life of a payment](/docs/payments.svg)""",
+    "Settlements": "What rails report of their days: what settled, what came back, and what fits nothing.",
+    "Disputes": "What payers dispute: a rail takes the money back at once, and says in the end who was right.",
     "Rails": "What payments go by: acquirers and banks, how they do, and the circuit breakers over them.",
 }
 """What is said of a part of the API."""

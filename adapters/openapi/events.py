@@ -14,12 +14,16 @@ from domain import ids
 from domain.events import (
     EVENTS,
     BookOpened,
+    Break,
     CommandRefused,
     Event,
     PaymentAnswerContradicted,
+    PaymentDisputeClosed,
     PaymentMethodAttached,
     PaymentOperationDone,
     PaymentOperationFailed,
+    PaymentOperationRequested,
+    SettlementRecorded,
     encode,
 )
 from domain.posting import Posting, Side
@@ -62,6 +66,11 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "passed": True,
     "known": "done",
     "why": "no answer within 10 s",
+    "settlement_id": ids.settlement_id(_BOOK, "card", "acquirer-1", _WHEN.date(), "EUR", 1),
+    "dispute_id": ids.dispute_id(_BANK, "case-77"),
+    "outcome": "done",
+    "fee": 24,
+    "respond_by": _WHEN,
 }
 """By the field's name; what is not here is made from its type, or left out if it may be."""
 
@@ -72,6 +81,24 @@ _SPECIAL: Final[dict[type[Event], dict[str, Any]]] = {
         "said": {"answer": "declined", "code": "05", "reason": "do_not_honor", "message": "", "retry": "never"}
     },
     PaymentOperationFailed: {"code": "51", "reason": "insufficient_funds", "message": "Insufficient funds"},
+    PaymentOperationRequested: {"dispute_id": None},
+    PaymentDisputeClosed: {"outcome": "won"},
+    SettlementRecorded: {
+        "lines": {"settled": 12},
+        "incoming": 12_600,
+        "fees": 288,
+        "net": 13_362,
+        "breaks": (
+            Break(
+                why="no payment is known for it",
+                said="settled",
+                request_id=ids.request_id(_SALES),
+                operation="capture",
+                amount=1050,
+                moved=1050,
+            ),
+        ),
+    },
     PaymentOperationDone: {"code": "00", "reference": "812345678901"},
     PaymentMethodAttached: {"method": Card(token="tok_visa", brand="visa", last4="4242", expires="2030-12")},  # noqa: S106
 }

@@ -5,6 +5,7 @@ ids follow from codes and Idempotency-Keys.
 """
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,17 +21,22 @@ from commands.command import Command
 from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
 from commands.journal import PostEntry, ReverseEntry
 from commands.payment import (
+    AcceptDispute,
     ApprovePayment,
     AttachMethod,
     CancelPayment,
     CapturePayment,
     CheckoutPayment,
     ConfirmPayment,
+    ContestDispute,
     CreatePayment,
     IncreaseAuthorization,
     RefundPayment,
+    ResolveOutcome,
     RetryPayment,
+    ReversePayment,
 )
+from commands.settlement import RecordSettlement
 from domain import errors, ids
 from domain.errors import Refusal
 from projections.api.accounts import AccountList, AccountRead, PostingList
@@ -38,11 +44,13 @@ from projections.api.audit_trail import AuditList
 from projections.api.balances import BalanceList, BalanceRead
 from projections.api.books import BookList, BookRead
 from projections.api.checkout import CheckoutRead
+from projections.api.disputes import DisputeList, DisputeRead
 from projections.api.events import EventList
 from projections.api.holds import HoldList, HoldRead
 from projections.api.journal import EntryList, EntryRead
 from projections.api.payments import PaymentList, PaymentRead
 from projections.api.reports import BalanceSheetRead, IncomeStatementRead, RollUpRead, TrialBalanceRead
+from projections.api.settlements import SettlementList, SettlementRead
 
 Refusals = frozenset[type[Refusal]]
 
@@ -63,6 +71,9 @@ _OF_HOLD: Final[Refusals] = frozenset({errors.HoldNotFound, errors.HoldEnded, er
 _OF_PAYMENT: Final[Refusals] = frozenset({errors.PaymentNotFound, errors.PaymentStatusForbids})
 _OF_RAIL: Final[Refusals] = _OF_PAYMENT | {errors.PaymentOutcomeIsUnknown, errors.PaymentBusy}
 """Of whatever a rail is asked next, which waits until it has answered."""
+_OF_DISPUTE: Final[Refusals] = frozenset(
+    {errors.PaymentNotFound, errors.DisputeNotFound, errors.DisputeStateForbids, errors.PaymentBusy}
+)
 
 COMMANDS: Final[dict[type[Command], Refusals]] = {
     OpenBook: frozenset({errors.BookCodeTaken}),
@@ -109,6 +120,22 @@ COMMANDS: Final[dict[type[Command], Refusals]] = {
     RefundPayment: _TAKING
     | _OF_PAYMENT
     | {errors.PaymentOutcomeIsUnknown, errors.PaymentHasNoSuchRequest, errors.PaymentAmountExceeded},
+    ReversePayment: _TAKING
+    | _OF_PAYMENT
+    | {errors.PaymentOutcomeIsUnknown, errors.PaymentHasNoSuchRequest, errors.PaymentAmountExceeded},
+    ContestDispute: _OF_DISPUTE | {errors.DisputeAnswerIsLate, errors.PaymentOutcomeIsUnknown},
+    AcceptDispute: _OF_DISPUTE,
+    ResolveOutcome: frozenset({errors.PaymentNotFound, errors.PaymentHasNoSuchRequest, errors.PaymentOutcomeNotOpen}),
+    RecordSettlement: frozenset(
+        {
+            errors.BookNotFound,
+            errors.SettlementRecordedAlready,
+            errors.AmountTooLarge,
+            errors.AccountIsFrozen,
+            errors.AccountIsClosed,
+            errors.TotalTooLarge,
+        }
+    ),
     PostBatch: frozenset({errors.BatchRefused}),
 }
 """What each command can be refused for."""
@@ -249,6 +276,11 @@ def _upon(key: str, **said: Any) -> Example:
     return Example(key=key, path=_BASKET, body=said, refused=errors.PaymentStatusForbids.code)
 
 
+def _unheard_of(key: str, refused: str, path: Mapping[str, str], **said: Any) -> Example:
+    """Upon what no rail has done, or said, when these examples are sent."""
+    return Example(key=key, path={**_BASKET, **path}, body=said, refused=refused)
+
+
 def _overriding(path: Mapping[str, str], **said: Any) -> Example:
     """Of a process with rails; the one that these examples are sent to has none."""
     return Example(path=path, body=said, refused="rail_not_found")
@@ -272,6 +304,12 @@ _INVOICE: Final = {"payment": _made(ids.PAYMENT, "create_payment", "invoice-1")}
 _BASKET: Final = {"payment": _made(ids.PAYMENT, "create_payment", "basket-1")}
 _TAX: Final = {"payment": _made(ids.PAYMENT, "create_payment", "tax-1")}
 _SECOND_THOUGHT: Final = {"payment": _made(ids.PAYMENT, "create_payment", "basket-2")}
+_DISPUTE: Final = {"dispute": ids.show(ids.DISPUTE, ids.dispute_id(UUID(int=0), "case-77"))}
+_NO_DISPUTE: Final = errors.DisputeNotFound.code
+_DAY: Final = date(2026, 1, 30)
+_SETTLED: Final = {
+    "settlement": ids.show(ids.SETTLEMENT, ids.settlement_id(_BOOK, "card", "acquirer-1", _DAY, "EUR", 1))
+}
 _ACQUIRER: Final = {"rail": "card", "route": "acquirer-1"}
 _SHOP: Final = Example(query={"book": "shop"})
 _UNTIL: Final = "2999-01-01T00:00:00Z"
@@ -543,6 +581,82 @@ OPERATIONS: Final[list[Operation]] = [
         part=_upon("basket-1-refund", amount=4_00, reason="One was broken"),
     ),
     _command(
+        "reverse_payment",
+        "/v1/payments/{payment}/reverse",
+        ReversePayment,
+        "Payments",
+        "Reverse a whole capture, collection or payout that should not have been",
+        resources.ChangedPayment,
+        200,
+        twice=_upon("basket-1-reversed", reason="Sent twice"),
+    ),
+    _command(
+        "contest_dispute",
+        "/v1/payments/{payment}/disputes/{dispute}/contest",
+        ContestDispute,
+        "Disputes",
+        "Contest a dispute with evidence",
+        resources.ChangedPayment,
+        200,
+        receipt=_unheard_of("case-77-contested", _NO_DISPUTE, _DISPUTE, evidence={"receipt": "Signed for by A. Payer"}),
+    ),
+    _command(
+        "accept_dispute",
+        "/v1/payments/{payment}/disputes/{dispute}/accept",
+        AcceptDispute,
+        "Disputes",
+        "Accept a dispute",
+        resources.ChangedPayment,
+        200,
+        theirs=_unheard_of("case-77-accepted", _NO_DISPUTE, _DISPUTE),
+    ),
+    _command(
+        "resolve_outcome",
+        "/v1/payments/{payment}/requests/{request}/resolve",
+        ResolveOutcome,
+        "Payments",
+        "Say what became of a request that its rail says nothing of",
+        resources.ChangedPayment,
+        200,
+        found_out=_unheard_of(
+            "basket-1-found-out",
+            errors.PaymentHasNoSuchRequest.code,
+            {"request": ids.request_id(_BOOK)},
+            outcome="failed",
+            reason="The acquirer's help desk finds nothing",
+        ),
+    ),
+    _command(
+        "record_settlement",
+        "/v1/settlements",
+        RecordSettlement,
+        "Settlements",
+        "Book what a rail reports of a day",
+        resources.Settlement,
+        201,
+        day=Example(
+            key="settled-1",
+            body={
+                "book": "shop",
+                "rail": "card",
+                "route": "acquirer-1",
+                "day": _DAY.isoformat(),
+                "currency": "EUR",
+                "reference": "20260130-1",
+                "lines": [
+                    {
+                        "said": "settled",
+                        "request_id": "of a payment nobody knows",
+                        "operation": "capture",
+                        "amount": 12_00,
+                        "fee": 24,
+                        "reference": "812345678901",
+                    }
+                ],
+            },
+        ),
+    ),
+    _command(
         "freeze_account",
         "/v1/accounts/{account}/freeze",
         FreezeAccount,
@@ -758,6 +872,47 @@ OPERATIONS: Final[list[Operation]] = [
         waits=True,
         by_secret=True,
         examples={"stranger": Example(path=_BASKET, refused="client_secret_wrong")},
+    ),
+    _read(
+        "list_settlements",
+        "/v1/settlements",
+        SettlementList,
+        "Settlements",
+        resources.Page[resources.Settlement],
+        errors.BookNotFound,
+        errors.SettlementNotFound,
+        shop=_SHOP,
+        broken=Example(query={"broken": "true"}),
+    ),
+    _read(
+        "read_settlement",
+        "/v1/settlements/{settlement}",
+        SettlementRead,
+        "Settlements",
+        resources.SettlementStory,
+        errors.SettlementNotFound,
+        day=Example(path=_SETTLED),
+    ),
+    _read(
+        "list_disputes",
+        "/v1/disputes",
+        DisputeList,
+        "Disputes",
+        resources.Page[resources.Dispute],
+        errors.BookNotFound,
+        errors.AccountNotFound,
+        errors.DisputeNotFound,
+        shop=_SHOP,
+        unanswered=Example(query={"state": "needs_response"}),
+    ),
+    _read(
+        "read_dispute",
+        "/v1/disputes/{dispute}",
+        DisputeRead,
+        "Disputes",
+        resources.Dispute,
+        errors.DisputeNotFound,
+        case=Example(path=_DISPUTE, refused=_NO_DISPUTE),
     ),
     _read(
         "list_records",

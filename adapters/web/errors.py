@@ -29,6 +29,8 @@ STATUS: Final[dict[type[Refusal], int]] = {
     errors.HoldNotFound: 404,
     errors.PaymentNotFound: 404,
     errors.PaymentHasNoSuchRequest: 404,
+    errors.DisputeNotFound: 404,
+    errors.SettlementNotFound: 404,
     errors.BookCodeTaken: 409,
     errors.AccountCodeTaken: 409,
     errors.AccountIsFrozen: 409,
@@ -49,6 +51,10 @@ STATUS: Final[dict[type[Refusal], int]] = {
     errors.PaymentApprovalNotWanted: 409,
     errors.PaymentNotDue: 409,
     errors.PaymentAnswerKnown: 409,
+    errors.PaymentOutcomeNotOpen: 409,
+    errors.DisputeStateForbids: 409,
+    errors.DisputeAnswerIsLate: 409,
+    errors.SettlementRecordedAlready: 409,
     errors.AccountCodeReserved: 422,
     errors.PaymentExpiresInPast: 422,
     errors.PaymentMethodUnfit: 422,
@@ -78,6 +84,8 @@ NOT_FOUND: Final[dict[str, type[Refusal]]] = {
     "entry": errors.EntryNotFound,
     "hold": errors.HoldNotFound,
     "payment": errors.PaymentNotFound,
+    "dispute": errors.DisputeNotFound,
+    "settlement": errors.SettlementNotFound,
 }
 """By the name of a path's parameter: what is answered when it is no id at all."""
 

@@ -2,13 +2,14 @@
 
 from starlette.routing import Route
 
-from commands.api import account, batch, book, hold, journal, payment
+from commands.api import account, batch, book, hold, journal, payment, settlement
 
 routes: list[Route] = [
     *journal.routes,
     *batch.routes,
     *hold.routes,
     *payment.routes,
+    *settlement.routes,
     *account.routes,
     *book.routes,
 ]

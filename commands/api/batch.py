@@ -14,6 +14,7 @@ from commands.api.book import book
 from commands.api.hold import hold
 from commands.api.journal import entry
 from commands.api.payment import payment, with_secret
+from commands.api.settlement import settlement
 from commands.batch import PostBatch
 from commands.book import OpenBook
 from commands.command import Command
@@ -21,15 +22,20 @@ from commands.desk import Answer, Outcome
 from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
 from commands.journal import PostEntry, ReverseEntry
 from commands.payment import (
+    AcceptDispute,
     AttachMethod,
     CancelPayment,
     CapturePayment,
     ConfirmPayment,
+    ContestDispute,
     CreatePayment,
     IncreaseAuthorization,
     RefundPayment,
+    ResolveOutcome,
     RetryPayment,
+    ReversePayment,
 )
+from commands.settlement import RecordSettlement
 
 PATH: Final = "/v1/batches"
 
@@ -57,6 +63,11 @@ ANSWERS: Final[dict[type[Command], tuple[int, _Resource]]] = {
     CapturePayment: (200, payment),
     CancelPayment: (200, payment),
     RefundPayment: (200, payment),
+    ReversePayment: (200, payment),
+    ContestDispute: (200, payment),
+    AcceptDispute: (200, payment),
+    ResolveOutcome: (200, payment),
+    RecordSettlement: (201, settlement),
 }
 """What each command is answered with by itself: the status, and the resource."""
 

@@ -9,31 +9,37 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from commands.api.asking import asked, changed, created, instant, path_id
+from commands.api.asking import NoSuchId, asked, changed, created, instant, path_id
 from commands.command import Command
 from commands.desk import Outcome
 from commands.payment import (
+    AcceptDispute,
     ApprovePayment,
     AttachMethod,
     CancelPayment,
     CapturePayment,
     CheckoutPayment,
     ConfirmPayment,
+    ContestDispute,
     CreatePayment,
     IncreaseAuthorization,
     RefundPayment,
+    ResolveOutcome,
     RetryPayment,
+    ReversePayment,
 )
 from domain import ids
 from domain import payment as rules
 from domain.client_secret import HEADER, ClientSecrets
-from domain.errors import PaymentNotFound
+from domain.dispute import Dispute
+from domain.errors import DisputeNotFound, PaymentHasNoSuchRequest, PaymentNotFound
 from domain.rail import BankAccount, Card, Iban, Method, UpiAddress
 
 WAIT_MAX_S: Final = 30
 PAYER: Final = "payer"
 """Who asks at the checkout: nobody who has a name here."""
 CHECKOUT: Final = "/v1/payments/{payment}/checkout"
+_REQUEST_ID: Final = re.compile(r"[0-9A-Za-z]{22}", re.ASCII)
 _WAIT: Final = re.compile(r"(?:^|[,\s])wait=([0-9]{1,4})(?:$|[,;\s])", re.ASCII | re.IGNORECASE)
 
 
@@ -54,9 +60,13 @@ def payment(outcome: Outcome) -> dict[str, Any]:
         "authorized": known.authorized,
         "captured": known.captured,
         "refunded": known.refunded,
+        "reversed": known.reversed,
+        "returned": known.returned,
+        "disputed": known.disputed,
         "capture": intent.capture,
         "method": None if known.method is None else _method(known.method),
         "requests": [_request(request) for request in known.requests.values()],
+        "disputes": [_dispute(dispute) for dispute in known.disputes.values()],
         "approvals_required": intent.approvals,
         "approvals_given": len(known.approvers),
         "expires_at": None if intent.expires_at is None else instant(intent.expires_at),
@@ -125,6 +135,22 @@ def _request(request: rules.Request) -> dict[str, Any]:
         "reference": request.reference,
         "upon": request.upon or None,
         "reason": request.reason,
+        "settlement_id": None if request.settlement_id is None else ids.show(ids.SETTLEMENT, request.settlement_id),
+        "settled_on": None if request.settled_on is None else request.settled_on.isoformat(),
+        "returned": request.returned,
+        "fee": request.fee,
+        "dispute_id": None if request.dispute_id is None else ids.show(ids.DISPUTE, request.dispute_id),
+    }
+
+
+def _dispute(dispute: Dispute) -> dict[str, Any]:
+    return {
+        "id": ids.show(ids.DISPUTE, dispute.id),
+        "request_id": dispute.request_id,
+        "state": dispute.state.value,
+        "amount": dispute.amount,
+        "reference": dispute.reference,
+        "respond_by": None if dispute.respond_by is None else instant(dispute.respond_by),
     }
 
 
@@ -184,9 +210,34 @@ async def post_checkout(request: Request) -> Response:
     return _with_preference(request, changed(checkout(outcome)))
 
 
-async def _upon_payment(request: Request, model: type[Command], by_head: Mapping[str, str] | None = None) -> Response:
+async def post_reverse(request: Request) -> Response:
+    return await _upon_payment(request, ReversePayment)
+
+
+async def post_contest(request: Request) -> Response:
+    return await _upon_dispute(request, ContestDispute)
+
+
+async def post_accept(request: Request) -> Response:
+    return await _upon_dispute(request, AcceptDispute)
+
+
+async def _upon_dispute(request: Request, model: type[Command]) -> Response:
+    dispute_id = path_id(request, "dispute", ids.DISPUTE, DisputeNotFound)
+    return await _upon_payment(request, model, {"dispute_id": dispute_id})
+
+
+async def post_resolve(request: Request) -> Response:
+    request_id = request.path_params["request"]
+    if not _REQUEST_ID.fullmatch(request_id):
+        raise NoSuchId(PaymentHasNoSuchRequest)
+    return await _upon_payment(request, ResolveOutcome, {"request_id": request_id})
+
+
+async def _upon_payment(request: Request, model: type[Command], named: Mapping[str, Any] | None = None) -> Response:
+    """`named` is what else path and head say of the command."""
     payment_id = path_id(request, "payment", ids.PAYMENT, PaymentNotFound)
-    outcome = await asked(request, model, {"payment_id": payment_id, **(by_head or {})})
+    outcome = await asked(request, model, {"payment_id": payment_id, **(named or {})})
     return _with_preference(request, changed(payment(await _carried(request, outcome))))
 
 
@@ -229,4 +280,8 @@ routes = [
     Route("/v1/payments/{payment}/capture", post_capture, methods=["POST"]),
     Route("/v1/payments/{payment}/cancel", post_cancel, methods=["POST"]),
     Route("/v1/payments/{payment}/refund", post_refund, methods=["POST"]),
+    Route("/v1/payments/{payment}/reverse", post_reverse, methods=["POST"]),
+    Route("/v1/payments/{payment}/disputes/{dispute}/contest", post_contest, methods=["POST"]),
+    Route("/v1/payments/{payment}/disputes/{dispute}/accept", post_accept, methods=["POST"]),
+    Route("/v1/payments/{payment}/requests/{request}/resolve", post_resolve, methods=["POST"]),
 ]

@@ -4,7 +4,20 @@ from typing import Final
 
 from starlette.routing import Route
 
-from projections.api import accounts, audit_trail, balances, books, checkout, events, holds, journal, payments, reports
+from projections.api import (
+    accounts,
+    audit_trail,
+    balances,
+    books,
+    checkout,
+    disputes,
+    events,
+    holds,
+    journal,
+    payments,
+    reports,
+    settlements,
+)
 
 routes: Final[list[Route]] = [
     *books.routes,
@@ -14,6 +27,8 @@ routes: Final[list[Route]] = [
     *holds.routes,
     *payments.routes,
     *checkout.routes,
+    *settlements.routes,
+    *disputes.routes,
     *audit_trail.routes,
     *events.routes,
     *reports.routes,

@@ -18,13 +18,15 @@ _KIND_OF_NOUN: Final = {
     "hold": ids.HOLD,
     "journal_entry": ids.ENTRY,
     "payment": ids.PAYMENT,
+    "settlement": ids.SETTLEMENT,
 }
 
 
 class AuditList(Page[Position], RecordedRange):
     """Records, newest first; the cursors are positions.
 
-    `stream`: what happened to one account, journal entry, hold, payment or book, refused commands upon it included.
+    `stream`: what happened to one account, journal entry, hold, payment, settlement or book, refused commands upon it
+    included.
     `refused`: only refused commands, or only what was done.
     """
 

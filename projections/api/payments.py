@@ -5,12 +5,15 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from domain import clearing, ids
+from domain.dispute import State
 from domain.errors import PaymentNotFound
+from domain.events import PaymentDisputeClosed, PaymentDisputed, PaymentReturned
 from domain.payment import ENDED, Status
 from domain.rail import Rail
 from projections import accounts, holds, journal, payments
@@ -97,7 +100,7 @@ async def read_payment(request: Request) -> Response:
     events = await answer(request, "payment_events", at, upto, of=[], key="position")
     of_holds = {"holds": _holds_of(row)}
     found_holds = await answer(request, "holds_of", at, of_holds, of=[accounts, holds], key="hold_id")
-    of_entries = {"entries": [UUID(one["entry_id"]) for one in row["requests"] if one["entry_id"] is not None]}
+    of_entries = {"entries": _entries_of(row, events.rows)}
     found_entries = await answer(request, "entries_of", at, of_entries, of=[accounts, journal], key="entry_id")
     story = {
         **resource(row),
@@ -112,6 +115,14 @@ def _holds_of(row: Mapping[str, Any]) -> list[UUID]:
     """Those its requests made, named by what is done and known by their ids before."""
     made = [one["request_id"] for one in row["requests"] if one["operation"] in clearing.HOLDS]
     return [clearing.hold_id(row["payment_id"], request_id) for request_id in made]
+
+
+def _entries_of(row: Mapping[str, Any], events: list[dict[str, Any]]) -> list[UUID]:
+    """Those of its requests, and of what came back of them, which its events name."""
+    named = [one["entry_id"] for one in row["requests"] if one["entry_id"] is not None]
+    came_back = (PaymentReturned.name, PaymentDisputed.name, PaymentDisputeClosed.name)
+    payloads = (msgspec.json.decode(one["payload"]) for one in events if one["name"] in came_back)
+    return [UUID(entry_id) for entry_id in [*named, *(one.get("entry_id") for one in payloads)] if entry_id is not None]
 
 
 async def _find_payment(request: Request, read: Read, payment_id: UUID) -> Answer:
@@ -139,11 +150,15 @@ def resource(row: Mapping[str, Any]) -> dict[str, Any]:
         "authorized": row["authorized"],
         "captured": row["captured"],
         "refunded": row["refunded"],
+        "reversed": row["reversed"],
+        "returned": row["returned"],
+        "disputed": row["disputed"],
         "capture": row["capture"],
         "rail": row["rail"],
         "route": row["route"],
         "method": row["method"],
         "requests": requests,
+        "disputes": [_dispute(dispute) for dispute in row["disputes"]],
         "contradicted": row["contradicted"],
         "approvals_required": row["approvals"],
         "approvals_given": row["approved"],
@@ -171,10 +186,29 @@ def _request(row: Mapping[str, Any]) -> dict[str, Any]:
         "contradicted": row["contradicted"],
         "hold_id": _shown(ids.HOLD, row["hold_id"]),
         "entry_id": _shown(ids.ENTRY, row["entry_id"]),
+        "settlement_id": _shown(ids.SETTLEMENT, row["settlement_id"]),
+        "settled_on": row["settled_on"],
+        "returned": row["returned"],
+        "fee": row["fee"],
+        "dispute_id": _shown(ids.DISPUTE, row["dispute_id"]),
         "requested_at": _time(row["requested_at"]),
         "answered_at": _time(row["answered_at"]),
         "position": row["changed"],
         "decision": row["decision"],
+    }
+
+
+def _dispute(row: Mapping[str, Any]) -> dict[str, Any]:
+    """`settlement_id` is where the rail said so, `entry_id` by what it was taken back."""
+    return {
+        "id": ids.show(ids.DISPUTE, UUID(row["dispute_id"])),
+        **{name: row[name] for name in ("request_id", "state", "amount", "fee")},
+        **{name: row[name] or "" for name in ("reference", "code", "reason", "message")},
+        "respond_by": _time(row["respond_by"]),
+        "settlement_id": ids.show(ids.SETTLEMENT, UUID(row["settlement_id"])),
+        "entry_id": _shown(ids.ENTRY, row["entry_id"]),
+        "closing_entry_id": _shown(ids.ENTRY, row["closing_entry_id"]),
+        "disputed_at": _time(row["disputed_at"]),
     }
 
 
@@ -190,15 +224,21 @@ _WAITS_FOR: Final = {
 
 
 def _waits_for(row: Mapping[str, Any], requests: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Who is to do what, and since when that is so; nothing where all is over."""
+    """Who is to do what, since when that is so and until when; nothing where all is over."""
     for asked_first in requests:
         if asked_first["state"] in OPEN:
             since = asked_first["answered_at"] or asked_first["requested_at"]
-            return {"whom": "rail", "what": asked_first["operation"], "state": asked_first["state"], "since": since}
+            rail = {"whom": "rail", "what": asked_first["operation"], "state": asked_first["state"]}
+            return {**rail, "since": since, "until": None}
+    unanswered = [one for one in row["disputes"] if one["state"] == State.NEEDS_RESPONSE]
+    if unanswered:
+        first = min(unanswered, key=lambda one: (one["respond_by"] is None, _time(one["respond_by"])))
+        since, until = _time(first["disputed_at"]), _time(first["respond_by"])
+        return {"whom": "client", "what": "answer_dispute", "state": None, "since": since, "until": until}
     if row["status"] in ENDED:
         return None
     whom, what = _WAITS_FOR[Status(row["status"])]
-    return {"whom": whom, "what": what, "state": None, "since": row["changed_at"]}
+    return {"whom": whom, "what": what, "state": None, "since": row["changed_at"], "until": row["expires_at"]}
 
 
 def _shown(kind: str, thing: str | None) -> str | None:
@@ -209,6 +249,8 @@ def _time(at: str | None) -> datetime | None:
     """Out of a document of Postgres's."""
     return None if at is None else datetime.fromisoformat(at)
 
+
+_AMOUNTS: Final = ("amount", "authorized", "captured", "refunded", "reversed", "returned", "disputed")
 
 LISTING: Final = Listing(
     "payments",
@@ -228,7 +270,7 @@ LISTING: Final = Listing(
         "waits_for.whom",
         "waits_for.what",
         "waits_for.since",
-        *(f"{name}{form}" for name in ("amount", "authorized", "captured", "refunded") for form in ("", csv.DECIMAL)),
+        *(f"{name}{form}" for name in _AMOUNTS for form in ("", csv.DECIMAL)),
         "currency",
         "rail",
         "route",

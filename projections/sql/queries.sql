@@ -631,12 +631,16 @@ WITH t AS (
      ORDER BY position LIMIT %(limit)s)
 )
 SELECT as_of, head, payment_id, page.book_id, page.account_id, code AS account_code, direction, page.status,
-       amount, page.currency, authorized, captured, refunded, capture, rail, route, method, contradicted, approvals,
-       approved, expires_at, lapses_at, description, reference, descriptor, page.metadata, maker, created_at, changed_at,
+       amount, page.currency, authorized, captured, refunded, reversed, returned, disputed, capture, rail, route,
+       method, contradicted, approvals, approved, expires_at, lapses_at, description, reference, descriptor,
+       page.metadata, maker, created_at, changed_at,
        page.version, changed,
        ARRAY(
            SELECT to_jsonb(q) FROM payment_requests AS q WHERE q.payment_id = page.payment_id ORDER BY q.position
-       ) AS requests
+       ) AS requests,
+       ARRAY(
+           SELECT to_jsonb(d) FROM disputes AS d WHERE d.payment_id = page.payment_id ORDER BY d.position
+       ) AS disputes
 FROM t
 LEFT JOIN page ON true
 LEFT JOIN accounts ON accounts.account_id = page.account_id
@@ -649,12 +653,16 @@ WITH t AS (
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 )
 SELECT as_of, head, payment_id, payments.book_id, payments.account_id, code AS account_code, direction, payments.status,
-       amount, payments.currency, authorized, captured, refunded, capture, rail, route, method, contradicted, approvals,
-       approved, expires_at, lapses_at, description, reference, descriptor, payments.metadata, maker, created_at, changed_at,
+       amount, payments.currency, authorized, captured, refunded, reversed, returned, disputed, capture, rail, route,
+       method, contradicted, approvals, approved, expires_at, lapses_at, description, reference, descriptor,
+       payments.metadata, maker, created_at, changed_at,
        payments.version, changed,
        ARRAY(
            SELECT to_jsonb(q) FROM payment_requests AS q WHERE q.payment_id = payments.payment_id ORDER BY q.position
-       ) AS requests
+       ) AS requests,
+       ARRAY(
+           SELECT to_jsonb(d) FROM disputes AS d WHERE d.payment_id = payments.payment_id ORDER BY d.position
+       ) AS disputes
 FROM t
 LEFT JOIN payments ON payment_id = %(payment)s
 LEFT JOIN accounts ON accounts.account_id = payments.account_id;
@@ -748,6 +756,99 @@ SELECT as_of, head, kind, payment_id, due.position, request_id, operation, rail,
        greatest(extract(epoch FROM now() - since), 0)::float8 AS age_s
 FROM t LEFT JOIN due ON true
 ORDER BY due.position LIMIT %(limit)s;
+
+-- payments_asked --
+-- Whose the requests of these ids are.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, request_id, payment_requests.payment_id, book_id, currency
+FROM t
+LEFT JOIN payment_requests ON request_id = ANY (%(requests)s::text[])
+LEFT JOIN payments ON payments.payment_id = payment_requests.payment_id;
+
+-- settlements --
+-- Newest first. Those with breaks are few, and indexed apart.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), wanted AS NOT MATERIALIZED (
+    SELECT * FROM settlements
+    WHERE (%(book)s::uuid IS NULL OR book_id = %(book)s)
+      AND (%(rail)s::text IS NULL OR rail = %(rail)s)
+      AND (%(route)s::text IS NULL OR route = %(route)s)
+      AND (%(currency)s::text IS NULL OR currency = %(currency)s)
+      AND (%(day_from)s::date IS NULL OR day >= %(day_from)s)
+      AND (%(day_to)s::date IS NULL OR day <= %(day_to)s)
+      AND (%(broken)s::boolean IS NULL OR (broken > 0 AND %(broken)s) OR (broken = 0 AND NOT %(broken)s))
+), page AS (
+    (SELECT * FROM wanted
+     WHERE %(before)s::uuid IS NULL
+       AND (%(after)s::uuid IS NULL OR position < (SELECT position FROM settlements WHERE settlement_id = %(after)s))
+     ORDER BY position DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT * FROM wanted
+     WHERE %(before)s::uuid IS NOT NULL
+       AND position > (SELECT position FROM settlements WHERE settlement_id = %(before)s)
+     ORDER BY position LIMIT %(limit)s)
+)
+SELECT as_of, head, page.*
+FROM t LEFT JOIN page ON true
+ORDER BY position DESC;
+
+-- settlement --
+-- One, by its id.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, settlements.*
+FROM t LEFT JOIN settlements ON settlement_id = %(settlement)s;
+
+-- disputes --
+-- Newest first, with whose payment each is upon. Those that need an answer are few, and indexed by when it is due.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), wanted AS NOT MATERIALIZED (
+    SELECT disputes.*, payments.book_id, payments.account_id, payments.currency, payments.rail, payments.route
+    FROM disputes JOIN payments USING (payment_id)
+    WHERE (%(book)s::uuid IS NULL OR payments.book_id = %(book)s)
+      AND (%(account)s::uuid IS NULL OR payments.account_id = %(account)s)
+      AND (%(rail)s::text IS NULL OR payments.rail = %(rail)s)
+      AND (%(state)s::text IS NULL OR state = %(state)s)
+      AND (%(state)s::text IS NULL OR %(state)s <> 'needs_response' OR state = 'needs_response')
+      AND (%(respond_before)s::timestamptz IS NULL OR respond_by < %(respond_before)s)
+), page AS (
+    (SELECT * FROM wanted
+     WHERE %(before)s::uuid IS NULL
+       AND (%(after)s::uuid IS NULL OR position < (SELECT position FROM disputes WHERE dispute_id = %(after)s))
+     ORDER BY position DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT * FROM wanted
+     WHERE %(before)s::uuid IS NOT NULL
+       AND position > (SELECT position FROM disputes WHERE dispute_id = %(before)s)
+     ORDER BY position LIMIT %(limit)s)
+)
+SELECT as_of, head, page.*, code_of.code AS account_code
+FROM t
+LEFT JOIN page ON true
+LEFT JOIN accounts AS code_of ON code_of.account_id = page.account_id
+ORDER BY page.position DESC;
+
+-- dispute --
+-- One, by its id.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, disputes.*, payments.book_id, payments.account_id, payments.currency, payments.rail,
+       payments.route, accounts.code AS account_code
+FROM t
+LEFT JOIN disputes ON dispute_id = %(dispute)s
+LEFT JOIN payments USING (payment_id)
+LEFT JOIN accounts ON accounts.account_id = payments.account_id;
 
 -- audit_trail --
 -- Newest first. What happened to one thing, its own events and the refused commands upon it, is found by the log's own

@@ -236,6 +236,8 @@ def test_a_database_nobody_touched(projected: str) -> None:
         ("holds", 0, 24, ""),
         ("payments", 0, 24, ""),
         ("payment_requests", 0, 24, ""),
+        ("disputes", 0, 24, ""),
+        ("settlements", 0, 24, ""),
         ("audit_trail", 24, 24, ""),
     ]
     assert (report.verdict, report.exit_code, report.head) == ("verified", 0, 24)

@@ -17,7 +17,7 @@ from tests.contract.test_log import checked, tamper
 from tests.paid import write_payments
 from tests.stored import write_everything
 
-TABLES = ("payments", "payment_requests", "audit_trail")
+TABLES = ("payments", "payment_requests", "disputes", "settlements", "audit_trail")
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +56,9 @@ def test_a_database_nobody_touched(paid: str) -> None:
     assert report.findings == ()
     assert report.verdict == "verified"
     with PostgresLog(paid) as log:
-        payments, requests = (len(list(log.read_model(table, ("changed",)))) for table in TABLES[:2])
-    assert {check.name: check.checked for check in report.checks if check.name.startswith("payment")} == {
-        "payments": payments,
-        "payment_requests": requests,
-    }
+        stored = {table: len(list(log.read_model(table, ("position",)))) for table in TABLES}
+    assert {check.name: check.checked for check in report.checks if check.name in TABLES} == stored
+    assert all(stored.values())
 
 
 def test_read_models_at_any_position(paid: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +68,7 @@ def test_read_models_at_any_position(paid: str, monkeypatch: pytest.MonkeyPatch)
     head = checked(paid).head
     monkeypatch.setattr(applying, "BATCH", 1)
     with psycopg.connect(paid) as connection:
-        connection.execute("TRUNCATE daybook_read.payments, daybook_read.payment_requests")
+        connection.execute("TRUNCATE daybook_read.payments, daybook_read.payment_requests, daybook_read.disputes")
         name = tracked_as(payments)
         connection.execute("UPDATE daybook_read.tracking SET notification_id = 0 WHERE application_name = %s", (name,))
     applier = applying.Applier(paid, payments)
@@ -80,7 +78,7 @@ def test_read_models_at_any_position(paid: str, monkeypatch: pytest.MonkeyPatch)
                 report = checked(paid)
                 assert report.findings == (), applier.position
                 through = {check.name: check.through for check in report.checks}
-                assert (through["payments"], through["payment_requests"]) == (applier.position, applier.position)
+                assert {through[table] for table in TABLES[:3]} == {applier.position}
     finally:
         while applier.apply():
             pass  # So that others find it as it was.
@@ -100,6 +98,9 @@ OF_PAYMENTS = {
     "authorized": "authorized + 1",
     "captured": "captured + 1",
     "refunded": "refunded + 1",
+    "reversed": "reversed + 1",
+    "returned": "returned + 1",
+    "disputed": "disputed + 1",
     "capture": "'never'",
     "approvals": "approvals + 1",
     "approved": "approved + 1",
@@ -138,10 +139,56 @@ OF_REQUESTS = {
     "hold_id": "gen_random_uuid()",
     "entry_id": "gen_random_uuid()",
     "contradicted": "NOT contradicted",
+    "settlement_id": "gen_random_uuid()",
+    "settled_on": "date '2026-02-03'",
+    "returned": "returned + 1",
+    "fee": "fee - 1",
+    "dispute_id": "gen_random_uuid()",
     "decision": "'{}'",
     "requested_at": "requested_at + interval '1 microsecond'",
     "answered_at": "now()",
     "changed": "changed + 1000",
+}
+OF_DISPUTES = {
+    "payment_id": "gen_random_uuid()",
+    "dispute_id": "gen_random_uuid()",
+    "request_id": "'x'",
+    "settlement_id": "gen_random_uuid()",
+    "position": "position + 1000",
+    "amount": "amount + 1",
+    "fee": "fee + 1",
+    "state": "'x'",
+    "reference": "'x'",
+    "code": "'x'",
+    "reason": "'x'",
+    "message": "'x'",
+    "respond_by": "now()",
+    "entry_id": "gen_random_uuid()",
+    "closing_entry_id": "gen_random_uuid()",
+    "disputed_at": "disputed_at + interval '1 microsecond'",
+    "changed": "changed + 1000",
+    "changed_at": "changed_at + interval '1 microsecond'",
+}
+OF_SETTLEMENTS = {
+    "settlement_id": "gen_random_uuid()",
+    "book_id": "gen_random_uuid()",
+    "position": "position + 1000",
+    "recorded_at": "recorded_at + interval '1 microsecond'",
+    "rail": "'x'",
+    "route": "'x'",
+    "day": "day + 1",
+    "part": "part + 1",
+    "currency": "'USD'",
+    "reference": "'x'",
+    "lines": """'{"settled": 1000}'""",
+    "incoming": "incoming + 1",
+    "outgoing": "outgoing + 1",
+    "fees": "fees + 1",
+    "net": "net + 1",
+    "breaks": """'[{"why": "x"}]'""",
+    "broken": "broken + 1",
+    "entry_id": "gen_random_uuid()",
+    "actor": "'x'",
 }
 WHICH = {
     "the first": "ORDER BY position LIMIT 1",
@@ -159,7 +206,8 @@ def test_every_column_is_here(paid: str) -> None:
     What follows leaves out no column.
     """
     with psycopg.connect(paid) as connection:
-        for table, columns in (("payments", OF_PAYMENTS), ("payment_requests", OF_REQUESTS)):
+        tables = (OF_PAYMENTS, OF_REQUESTS, OF_DISPUTES, OF_SETTLEMENTS)
+        for table, columns in zip(TABLES, tables, strict=False):
             cursor = connection.execute(f"SELECT * FROM daybook_read.{table}".encode())
             assert {column.name for column in cursor.description or []} == set(columns)
 
@@ -182,6 +230,27 @@ def test_tampering(paid: str, table: str, column: str, value: str, which: str) -
 
     assert set(report.counts) == {"payments_differ"}
     assert {check.name for check in report.checks if check.problems} == {table}
+
+
+@pytest.mark.parametrize("of", ["disputes", "settlements"])
+@pytest.mark.parametrize("which", ["ORDER BY position LIMIT 1", "ORDER BY position DESC LIMIT 1"])
+def test_tampering_with_what_came_after(paid: str, of: str, which: str) -> None:
+    """
+    Disputes and settlements have codes of their own; any column of them, or one too few, is found.
+    """
+    for column, value in (OF_DISPUTES if of == "disputes" else OF_SETTLEMENTS).items():
+        with psycopg.connect(paid) as connection:
+            connection.execute(f"TRUNCATE daybook_read.{of}".encode())
+            connection.execute(f"INSERT INTO daybook_read.{of} TABLE kept_{of}".encode())
+        tamper(paid, f"UPDATE daybook_read.{of} SET {column} = {value}"
+                     f" WHERE ctid = (SELECT ctid FROM daybook_read.{of} {which})")  # fmt: skip
+
+        report = checked(paid)
+
+        assert set(report.counts) == {f"{of}_differ"}, column
+        assert {check.name for check in report.checks if check.problems} == {of}
+    tamper(paid, f"DELETE FROM daybook_read.{of}")
+    assert set(checked(paid).counts) == {f"{of}_differ"}
 
 
 @pytest.mark.parametrize(
@@ -211,8 +280,8 @@ def test_a_row_too_many(paid: str, state: str) -> None:
     tamper(
         paid,
         "INSERT INTO daybook_read.payment_requests (payment_id, request_id, position, operation, amount, state, final,"
-        " contradicted, requested_at, changed)"
-        f" VALUES (gen_random_uuid(), 'x', 7, 'refund', 5, '{state}', true, false, now(), 7)",
+        " contradicted, returned, fee, requested_at, changed)"
+        f" VALUES (gen_random_uuid(), 'x', 7, 'refund', 5, '{state}', true, false, 0, 0, now(), 7)",
     )
 
     assert set(checked(paid).counts) == {"payments_differ"}

@@ -22,21 +22,21 @@ MIDDLE: Final = ids.show(ids.PAYMENT, UUID(md5(b"payment 10000").hexdigest()))
 
 _FILL = f"""
 INSERT INTO daybook_read.payments (payment_id, book_id, account_id, position, created_at, status, direction, amount,
-                                   currency, authorized, captured, refunded, capture, approvals, approved, contradicted,
-                                   rail, maker, reference, version, changed, changed_at, expires_at,
+                                   currency, authorized, captured, refunded, reversed, returned, disputed, capture,
+                                   approvals, approved, contradicted, rail, maker, reference, version, changed, changed_at, expires_at,
                                    lapses_at)
 SELECT md5('payment ' || n)::uuid, '{BUSY}', CASE WHEN n % 5000 = 1 THEN '{RARE}' ELSE '{BUSY}' END::uuid, 10 * n,
        now(), CASE WHEN n % 4000 = 2 THEN 'processing' WHEN n % 7000 = 6 THEN 'requires_confirmation'
                    WHEN n % 100 = 3 THEN 'canceled' ELSE 'succeeded' END, 'in', n,
-       'EUR', 0, n, 0, 'automatic', 0, 0, n % 7000 = 5, 'card', 'me', 'order-' || n, 6, 10 * n + 5, now(),
+       'EUR', 0, n, 0, 0, 0, 0, 'automatic', 0, 0, n % 7000 = 5, 'card', 'me', 'order-' || n, 6, 10 * n + 5, now(),
        CASE WHEN n % 7000 <> 6 THEN now() - interval '1 day' END,
        CASE WHEN n % 7000 = 6 THEN now() - interval '1 day' ELSE now() + interval '1 day' END
 FROM generate_series(1, {PAYMENTS}) AS n;
 INSERT INTO daybook_read.payment_requests (payment_id, request_id, position, operation, rail, route, amount, state,
-                                           final, reference, contradicted, requested_at, changed)
+                                           final, reference, contradicted, returned, fee, requested_at, changed)
 SELECT payment_id, 'request', position + 3, 'collect', 'card', 'north', amount,
        CASE WHEN status <> 'processing' THEN 'done' WHEN amount % 8000 = 2 THEN 'unknown' ELSE 'failed' END, false,
-       'rail-' || reference, false, created_at, position + 5
+       'rail-' || reference, false, 0, 0, created_at, position + 5
 FROM daybook_read.payments;
 ANALYZE daybook_read.payments, daybook_read.payment_requests;
 """

@@ -59,6 +59,8 @@ TABLES = (
     "holds",
     "payments",
     "payment_requests",
+    "disputes",
+    "settlements",
     "audit_trail",
 )
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

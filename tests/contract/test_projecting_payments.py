@@ -73,22 +73,32 @@ def test_it_says_what_the_domain_says(paid: str) -> None:
     assert known.keys() == found.keys()
     for name, payment in known.items():
         row = found[name]
-        named = ("status", "version", "authorized", "captured", "refunded", "maker")
+        named = ("status", "version", "authorized", "captured", "refunded", "reversed", "returned", "disputed", "maker")
         assert {field: row[field] for field in named} == {field: getattr(payment, field) for field in named}
         assert row["approved"] == len(payment.approvers)
         wanted = [
             (
                 *(one.id, one.operation, one.rail, one.route, one.amount, one.state, one.upon or None, one.final),
                 *(one.reason or None, one.reference or None, one.declined or None, one.retry or None),
-                *(one.contradicted, one.hold_id, one.entry_id, one.requested_at),
+                *(one.contradicted, one.hold_id, one.entry_id, one.requested_at, one.settlement_id, one.settled_on),
+                *(one.returned, one.fee, one.dispute_id),
             )
             for one in payment.requests.values()
         ]
         columns = (
             *("request_id", "operation", "rail", "route", "amount", "state", "upon", "final", "reason", "reference"),
-            *("declined", "retry", "contradicted", "hold_id", "entry_id", "requested_at"),
+            *("declined", "retry", "contradicted", "hold_id", "entry_id", "requested_at", "settlement_id"),
+            *("settled_on", "returned", "fee", "dispute_id"),
         )
         assert [tuple(row[column] for column in columns) for row in asked.get(name, [])] == wanted
+    disputes = {dispute.id: (name, dispute) for name, one in known.items() for dispute in one.disputes.values()}
+    assert {row["dispute_id"]: (row["payment_id"], row["state"], row["amount"], row["respond_by"])
+            for row in rows(paid, "disputes")} == {
+        dispute.id: (name, dispute.state, dispute.amount, dispute.respond_by) for name, dispute in disputes.values()
+    }  # fmt: skip
+    assert {dispute.state.value for _, dispute in disputes.values()} == {
+        *("needs_response", "under_review", "won", "lost", "accepted")
+    }
 
 
 def test_any_batches_make_the_same_tables(paid: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,12 +109,12 @@ def test_any_batches_make_the_same_tables(paid: str, monkeypatch: pytest.MonkeyP
     for batch in (1, 2, 3, 7, 100_000):
         monkeypatch.setattr(applying, "BATCH", batch)
         with psycopg.connect(paid) as connection:
-            connection.execute("TRUNCATE daybook_read.payments, daybook_read.payment_requests")
+            connection.execute("TRUNCATE daybook_read.payments, daybook_read.payment_requests, daybook_read.disputes")
             connection.execute("DELETE FROM daybook_read.tracking WHERE application_name = %s", (tracked_as(payments),))
         catch_up(paid)
-        found.append((rows(paid, "payments"), rows(paid, "payment_requests")))
+        found.append(tuple(rows(paid, table) for table in ("payments", "payment_requests", "disputes")))
 
-    assert found[0][0] and found[0][1]
+    assert all(found[0])
     assert all(tables == found[0] for tables in found)
 
 

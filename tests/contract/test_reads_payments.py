@@ -10,12 +10,14 @@ from starlette.testclient import TestClient
 from adapters.postgres.projecting import catch_up
 from adapters.postgres.store import PostgresEventStore
 from domain import ids
-from domain.errors import PaymentNotFound
+from domain.errors import DisputeNotFound, PaymentNotFound, SettlementNotFound
 from domain.payment import Payment
+from domain.rail import BankAccount
 from tests.conftest import Server, database_on
 from tests.contract.test_reads import serving
 from tests.paid import write_payments
 from tests.stored import write_everything
+from tests.support import BOOK
 
 
 class Office(NamedTuple):
@@ -136,6 +138,7 @@ def test_holds_and_entries_of_a_card(office: Office) -> None:
         ("refunded", "rail", "refund", "requested"),
         ("given up", "client", "attach_method", None),
         ("being paid out", "rail", "payout", "requested"),
+        ("disputed", "client", "answer_dispute", None),
     ],
 )
 def test_what_it_waits_for(office: Office, name: str, whom: str, what: str, state: str | None) -> None:
@@ -145,6 +148,7 @@ def test_what_it_waits_for(office: Office, name: str, whom: str, what: str, stat
     waits_for = office.story(name)["waits_for"]
 
     assert waits_for.pop("since") is not None
+    assert waits_for.pop("until") == ("2999-02-20T00:00:00Z" if name == "disputed" else None)
     assert waits_for == {"whom": whom, "what": what, "state": state}
 
 
@@ -152,7 +156,15 @@ def test_what_is_over_waits_for_nothing(office: Office) -> None:
     """
     A payment that has ended, and of which no rail was asked more, says so.
     """
-    for name in ("captured twice", "ended in part", "canceled", "expired", "expired once voided", "paid out"):
+    for name in (
+        "captured twice",
+        "ended in part",
+        "canceled",
+        "expired",
+        "expired once voided",
+        "paid out",
+        "contested",
+    ):
         assert office.story(name)["waits_for"] is None, name
 
 
@@ -184,13 +196,14 @@ def test_filters(office: Office) -> None:
     assert office.listed(book="main") == everything
     assert office.listed(book="other") == set()
     merchant = ids.show(ids.ACCOUNT, office.known["created"].intent.account_id)
-    assert office.listed(account=merchant) == everything - {"on suspense"}
+    assert office.listed(account=merchant) == everything - {"on suspense", "returned on suspense"}
     statuses = {payment.status for payment in office.known.values()}
     assert len(statuses) == 9
     for status in statuses:
         assert office.listed(status=status.value) == having(lambda one, status=status: one.status is status)
-    assert office.listed(direction="out") == {"paid out", "bounced", "being paid out"}
-    assert office.listed(rail="ach") == {"requested", "unknown", "accepted", "contradicted"}
+    back = {"payout returned", "payout reversed"}
+    assert office.listed(direction="out") == {"paid out", "bounced", "being paid out", *back}
+    assert office.listed(rail="ach") == having(lambda one: isinstance(one.method, BankAccount))
     assert office.listed(rail="wire") == office.listed(direction="out")
     assert office.listed(request_state="unknown") == {"unknown"}
     assert office.listed(request_state="accepted") == {"accepted"}
@@ -207,6 +220,117 @@ def test_filters(office: Office) -> None:
     assert office.listed(created_from=last) == {"expired once voided"}
     assert office.listed(created_to=last) == everything
     assert office.listed(status="processing", rail="card") == {"approved", "tried again"}
+
+
+def test_what_came_after(office: Office) -> None:
+    """
+    A payment's story has when it settled and for what fee, what came back of it, and the entries of that.
+    """
+    settled, returned, won = (office.story(name) for name in ("settled", "returned", "won"))
+
+    capture = settled["requests"][1]
+    assert (capture["settled_on"], capture["fee"], capture["returned"]) == ("2026-02-02", 9, 0)
+    assert office.get(f"/v1/settlements/{capture['settlement_id']}")["lines"] == {"settled": 7}
+    assert (returned["returned"], returned["requests"][0]["returned"], returned["captured"]) == (250, 250, 250)
+    assert [entry["postings"][0]["amount"] for entry in returned["entries"]] == [250, 250]
+    [dispute] = won["disputes"]
+    assert (won["disputed"], dispute["state"], dispute["fee"]) == (0, "won", 0)
+    assert [entry["id"] for entry in won["entries"]][-2:] == [dispute["entry_id"], dispute["closing_entry_id"]]
+    assert office.story("card reversed")["reversed"] == 400
+    assert (office.story("refund returned")["refunded"], office.story("payout returned")["returned"]) == (0, 20)
+
+
+def test_settlements(office: Office) -> None:
+    """
+    What rails reported, with its entry and with what fitted nothing; found by day, rail and breaks.
+    """
+    found = office.get("/v1/settlements")["data"]
+
+    assert [(one["rail"], one["day"], len(one["breaks"])) for one in found] == [
+        ("upi", "2026-02-02", 0),
+        ("wire", "2026-02-02", 0),
+        ("ach", "2026-02-04", 1),
+        ("ach", "2026-02-02", 1),
+        ("card", "2026-02-20", 1),
+        ("card", "2026-02-09", 1),
+        ("card", "2026-02-02", 1),
+    ]
+    for one in found:
+        broken = sum(line["moved"] for line in one["breaks"])
+        assert one["net"] == one["incoming"] - one["outgoing"] + broken - one["fees"]
+    first = office.get(f"/v1/settlements/{found[-1]['id']}")
+    assert {one["account_id"] for one in first["entry"]["postings"]} >= {
+        ids.show(ids.ACCOUNT, ids.account_id(BOOK, code))
+        for code in ("clearing:card:EUR", "settlement:card:EUR", "fees:card:EUR", "suspense:EUR")
+    }
+    assert first["breaks"][0] == {
+        "why": "no payment is known for it",
+        "said": "settled",
+        "payment_id": None,
+        "request_id": "no such request",
+        "operation": "collect",
+        "amount": 70,
+        "moved": 70,
+        "fee": 1,
+        "reference": "x-1",
+        "code": "",
+        "reason": "",
+        "message": "",
+        "respond_by": None,
+    }
+
+    def listed(**filters: Any) -> list[str]:
+        return [one["id"] for one in office.get("/v1/settlements", **filters)["data"]]
+
+    every = [one["id"] for one in found]
+    assert listed(book="main") == every and listed(book="other") == []
+    assert listed(rail="card") == every[4:] and listed(route="north") == every and listed(route="south") == []
+    assert listed(currency="USD") == [] and listed(broken="false") == every[:2] and listed(broken="true") == every[2:]
+    assert listed(day_from="2026-02-04", day_to="2026-02-09") == [every[2], every[5]]
+    assert listed(limit=2, starting_after=every[1]) == every[2:4] and listed(ending_before=every[2]) == every[:2]
+    lines = office.client.get("/v1/settlements", params={"format": "csv"}).text.splitlines()
+    assert len(lines) == 8 and "net_decimal" in lines[0]
+    nothing = ids.show(ids.SETTLEMENT, office.known["created"].id)
+    for path in (f"/v1/settlements/{nothing}", f"/v1/settlements?starting_after={nothing}"):
+        with pytest.raises(SettlementNotFound):
+            office.client.get(path)
+
+
+def test_disputes(office: Office) -> None:
+    """
+    What has to be answered until when, and what became of what was.
+    """
+    found = office.get("/v1/disputes")["data"]
+
+    names = {ids.show(ids.PAYMENT, payment.id): name for name, payment in office.known.items()}
+    assert [(names[one["payment_id"]], one["state"], one["amount"]) for one in found] == [
+        ("lost at once", "lost", 400),
+        ("dispute accepted", "accepted", 150),
+        ("lost", "lost", 150),
+        ("won", "won", 150),
+        ("contested", "under_review", 150),
+        ("disputed", "needs_response", 150),
+    ]
+    last = office.get(f"/v1/disputes/{found[-1]['id']}")
+    assert last == found[-1]
+    assert (last["rail"], last["route"], last["account_code"], last["currency"]) == ("card", "north", "merchant", "EUR")
+    assert (last["code"], last["reason"], last["respond_by"]) == ("10.4", "fraud", "2999-02-20T00:00:00Z")
+
+    def listed(**filters: Any) -> list[str]:
+        return [one["id"] for one in office.get("/v1/disputes", **filters)["data"]]
+
+    every = [one["id"] for one in found]
+    assert listed(book="main") == every and listed(book="other") == [] and listed(rail="ach") == []
+    assert listed(account=last["account_id"]) == every
+    assert listed(state="needs_response") == every[-1:] and listed(state="lost") == [every[0], every[2]]
+    assert listed(respond_before="2999-02-20T00:00:01Z") == every[1:]
+    assert listed(respond_before="2999-02-20T00:00:00Z") == []
+    assert listed(limit=2, starting_after=every[1]) == every[2:4] and listed(ending_before=every[2]) == every[:2]
+    assert len(office.client.get("/v1/disputes", params={"format": "csv"}).text.splitlines()) == 7
+    nothing = ids.show(ids.DISPUTE, office.known["created"].id)
+    for path in (f"/v1/disputes/{nothing}", f"/v1/disputes?starting_after={nothing}"):
+        with pytest.raises(DisputeNotFound):
+            office.client.get(path)
 
 
 def test_pages_and_csv(office: Office) -> None:

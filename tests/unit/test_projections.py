@@ -176,7 +176,7 @@ def test_every_event_is_on_record(name: str) -> None:
         "command.refused.v1": CommandRefused(command="close_account", scope=CASH, code="account_closed"),
     }
 
-    if name.startswith("payment."):
+    if name.startswith(("payment.", "settlement.")):
         stored = json.loads((VECTORS / f"{name}.json").read_text("utf-8"))[0]["stored"]
         samples[name] = decode(name, stored.encode())
 
