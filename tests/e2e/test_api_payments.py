@@ -104,6 +104,10 @@ def test_an_intent_becomes_a_payment(shop: Shop) -> None:
         "authorized": 0,
         "captured": 0,
         "refunded": 0,
+        "reversed": 0,
+        "returned": 0,
+        "disputed": 0,
+        "disputes": [],
         "capture": "manual",
         "method": None,
         "requests": [],
@@ -194,8 +198,10 @@ def test_an_authorization_is_increased_captured_and_refunded(shop: Shop, databas
         upon(payment, "refund"), {"amount": 100, "capture": part["requests"][-1]["id"], "reason": "Broken"}
     )
 
+    unsettled = {"settlement_id": None, "settled_on": None, "returned": 0, "fee": 0, "dispute_id": None}
     assert more["requests"] == [
         {
+            **unsettled,
             "id": authorization,
             "operation": "authorize",
             "rail": "card",
@@ -207,6 +213,7 @@ def test_an_authorization_is_increased_captured_and_refunded(shop: Shop, databas
             "reason": "",
         },
         {
+            **unsettled,
             "id": more["requests"][1]["id"],
             "operation": "increment",
             "rail": "card",
