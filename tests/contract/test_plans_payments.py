@@ -23,8 +23,8 @@ MIDDLE: Final = ids.show(ids.PAYMENT, UUID(md5(b"payment 10000").hexdigest()))
 _FILL = f"""
 INSERT INTO daybook_read.payments (payment_id, book_id, account_id, position, created_at, status, direction, amount,
                                    currency, authorized, captured, refunded, reversed, returned, disputed, capture,
-                                   approvals, approved, contradicted, rail, maker, reference, version, changed, changed_at, expires_at,
-                                   lapses_at)
+                                   approvals, approved, contradicted, rail, maker, reference, version, changed,
+                                   changed_at, expires_at, lapses_at)
 SELECT md5('payment ' || n)::uuid, '{BUSY}', CASE WHEN n % 5000 = 1 THEN '{RARE}' ELSE '{BUSY}' END::uuid, 10 * n,
        now(), CASE WHEN n % 4000 = 2 THEN 'processing' WHEN n % 7000 = 6 THEN 'requires_confirmation'
                    WHEN n % 100 = 3 THEN 'canceled' ELSE 'succeeded' END, 'in', n,
