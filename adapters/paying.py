@@ -58,6 +58,8 @@ AT_ONCE_MAX: Final = 50_000
 """Payments driven at the same time: most of them only wait until their rail is to be asked again."""
 PATIENCE_S: Final = 30.0
 """How long a rail may take, whatever its own patience."""
+ACTING_S: Final = 3.0
+"""The longest such pause while a payer acts, who looks at a screen."""
 AGAIN_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Pauses before a rail is asked again what became of something; the last one for ever."""
 
@@ -68,6 +70,8 @@ _UNDER_WAY: Final = frozenset({Status.PROCESSING, Status.REQUIRES_ACTION})
 """A rail, or the payer, has still to say what becomes of it."""
 
 TEXT_MAX: Final = 500
+ACTION_MAX: Final = 2000
+"""Characters of what a payer is told; a link that is cut leads nowhere."""
 TAKEN_OVER: Final = "the process that was to ask did not say what was answered"
 LEFT_ALONE_S: Final = 2.0
 """How long what was requested is left to the process that requested it."""
@@ -149,6 +153,8 @@ class Paying:
         """Requests that no rail has heard of."""
         self._changed: dict[UUID, Payment] = {}
         """Of those being driven, what somebody else made of them since."""
+        self._acting: dict[UUID, asyncio.Event] = {}
+        """Of those being driven for which somebody waits: whether it is their payer's turn."""
         self._told = ""
 
     def notice(self, outcome: Outcome) -> None:
@@ -173,7 +179,9 @@ class Paying:
         """The payment once it waits for nobody but a person, or as far as it got in that time; None for none."""
         task = self._driven.get(payment_id)
         if task is not None:
-            await asyncio.wait({task}, timeout=seconds)
+            acting = asyncio.create_task(self._acting.setdefault(payment_id, asyncio.Event()).wait())
+            await asyncio.wait({task, acting}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            acting.cancel()
         return await self._find.payment(payment_id)
 
     async def run(self) -> None:
@@ -207,6 +215,8 @@ class Paying:
         try:
             while known is not None:
                 last, under_way = known, under_way or known.status in _UNDER_WAY
+                if known.action and payment.id in self._acting:
+                    self._acting[payment.id].set()
                 then = await self._step(known, fruitless)
                 changed = self._changed.pop(payment.id, None)
                 if changed is not None and (then is None or changed.version > then.version):
@@ -222,6 +232,7 @@ class Paying:
         finally:
             self._changed.pop(payment.id, None)
             self._driven.pop(payment.id, None)
+            self._acting.pop(payment.id, None)
 
     def _note_paid(self, payment: Payment) -> None:
         first = next(iter(payment.requests.values()), None)
@@ -240,7 +251,8 @@ class Paying:
         asking = [step for step in steps if isinstance(step, Ask) and step.request.rail in self._rails]
         if asking:
             if fruitless:
-                await asyncio.sleep(AGAIN_S[min(fruitless, len(AGAIN_S)) - 1])
+                pause = AGAIN_S[min(fruitless, len(AGAIN_S)) - 1]
+                await asyncio.sleep(min(pause, ACTING_S) if payment.action else pause)
             heard = await asyncio.gather(*(self._ask(payment, step) for step in asking))
             return max((one for one in heard if one is not None), key=lambda one: one.version, default=None)
         match steps[0]:
@@ -345,13 +357,19 @@ def _recording(payment: Payment, request: Request, answer: Approved | Declined |
                 unasked=answer.unasked,
             )
         case Accepted():
-            return RecordAcceptance(**named, reference=_plain(answer.reference), code=_plain(answer.code))
+            return RecordAcceptance(
+                **named, reference=_plain(answer.reference), code=_plain(answer.code), action=_plain_all(answer.action)
+            )
         case Unknown(why=why):
             return RecordSilence(**named, why=_plain(why))
 
 
-def _plain(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:TEXT_MAX])
+def _plain(text: str, most: int = TEXT_MAX) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:most])
+
+
+def _plain_all(action: Mapping[str, str]) -> dict[str, str]:
+    return {_plain(name): _plain(said, ACTION_MAX) for name, said in action.items()}
 
 
 @asynccontextmanager

@@ -28,10 +28,13 @@ from domain import account as account_rules
 from domain import clearing, payment, rail
 from domain.clearing import Books, Effect
 from domain.errors import AccountNotFound, CurrencyMismatch, PaymentNotFound, PaymentStatusForbids
-from domain.events import Event, PaymentOperationDone, PaymentOperationFailed
+from domain.events import Event, PaymentOperationAccepted, PaymentOperationDone, PaymentOperationFailed
 from domain.ledger import Draft
 from domain.payment import Payment, Request
+from domain.upi import BY_LINK
 
+Said = Annotated[str, StringConstraints(max_length=2000)]
+"""What a rail says to a payer, such as a link."""
 RequestId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{22}$")]
 
 
@@ -107,15 +110,23 @@ class IbanAsked(_Method):
 
 
 class UpiAsked(_Method):
-    """A virtual payment address; `flow` is how the payer is asked."""
+    """A virtual payment address; `flow` is how the payer is asked: who opens a link or reads a QR code needs none."""
 
     type: Literal["upi"]
-    vpa: Annotated[str, StringConstraints(max_length=255, pattern=r"^[A-Za-z0-9._-]{2,}@[A-Za-z][A-Za-z0-9.-]+$")]
+    vpa: Annotated[
+        str | None, StringConstraints(max_length=255, pattern=r"^[A-Za-z0-9._-]{2,}@[A-Za-z][A-Za-z0-9.-]+$")
+    ] = None
     holder: Text = ""
     flow: Literal["collect", "intent", "qr"] = "collect"
 
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        if self.vpa is None and self.flow not in BY_LINK:
+            raise ValueError("whoever is asked to pay, and is given no link, has an address")
+        return self
+
     def method(self) -> rail.UpiAddress:
-        return rail.UpiAddress(vpa=self.vpa, holder=self.holder, flow=self.flow)
+        return rail.UpiAddress(vpa=self.vpa or "", holder=self.holder, flow=self.flow)
 
 
 MethodAsked = Annotated[CardAsked | BankAccountAsked | IbanAsked | UpiAsked, Field(discriminator="type")]
@@ -448,8 +459,14 @@ class RecordAnswer(_OfPayment):
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         known = self.known(draft)
-        event = payment.answer(known, request_id=self.request_id, answer=self.answer())
-        return _answered(draft, known, event)
+        answer = self.answer()
+        event = payment.answer(known, request_id=self.request_id, answer=answer)
+        decided = _answered(draft, known, event)
+        if isinstance(event, PaymentOperationAccepted) and isinstance(answer, rail.Accepted):
+            after = payment.evolve(known, event, draft.now)
+            action = payment.action(after, request_id=self.request_id, answer=answer)
+            decided += [] if action is None else _step(after, action)
+        return decided
 
     def answer(self) -> rail.Approved | rail.Declined | rail.Accepted | rail.Unknown:
         raise NotImplementedError
@@ -503,9 +520,10 @@ class RecordAcceptance(RecordAnswer):
     kind: ClassVar[str] = "record_acceptance"
     reference: Text
     code: Text
+    action: Annotated[dict[Text, Said], Field(max_length=20)] = Field(default_factory=dict)
 
     def answer(self) -> rail.Accepted:
-        return rail.Accepted(reference=self.reference, code=self.code)
+        return rail.Accepted(reference=self.reference, code=self.code, action=self.action)
 
 
 class RecordSilence(RecordAnswer):

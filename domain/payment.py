@@ -252,6 +252,8 @@ class Payment(Struct, frozen=True, kw_only=True):
     returned: int = 0
     disputed: int = 0
     disputes: Mapping[UUID, Dispute] = {}
+    action: Mapping[str, str] = {}
+    """What the payer has to do, and where, for as long as it waits for that."""
     expiring: bool = False
     """A void is under way because its time had come, not because somebody canceled it."""
 
@@ -649,6 +651,14 @@ def answer(payment: Payment, *, request_id: str, answer: Approved | Declined | A
             return _unknown(payment, request, why)
 
 
+def action(payment: Payment, *, request_id: str, answer: Accepted) -> PaymentActionRequired | None:
+    """What the payer has to do before the rail does what it has just taken; None for nothing, or nothing new."""
+    begins = payment.requests[request_id].operation in BEGINS
+    if not answer.action or not begins or (payment.status, Trigger.ACTION) not in TRANSITIONS:
+        return None
+    return PaymentActionRequired(request_id=request_id, action=answer.action)
+
+
 RESOLVED: Final = "resolved"
 """The code of an outcome that no rail said, but somebody who has found out."""
 
@@ -819,8 +829,8 @@ def evolve(payment: Payment, event: Event, at: datetime) -> Payment:
             return _by(_with(payment, begun), Trigger.ATTEMPT)
         case PaymentOperationRequested():
             return _asked(payment, event, at)
-        case PaymentActionRequired():
-            return _by(payment, Trigger.ACTION)
+        case PaymentActionRequired(action=action):
+            return replace(_by(payment, Trigger.ACTION), action=action)
         case PaymentOperationAccepted(request_id=request_id, reference=reference):
             return _now(payment, request_id, State.ACCEPTED, reference=reference)
         case PaymentOutcomeUnknown(request_id=request_id):
@@ -858,7 +868,7 @@ def evolve(payment: Payment, event: Event, at: datetime) -> Payment:
 
 
 def _by(payment: Payment, trigger: Trigger) -> Payment:
-    return replace(payment, status=TRANSITIONS[payment.status, trigger])
+    return replace(payment, status=TRANSITIONS[payment.status, trigger], action={})
 
 
 def _with(payment: Payment, request: Request) -> Payment:

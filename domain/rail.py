@@ -150,10 +150,14 @@ class Declined(Struct, frozen=True, kw_only=True, tag="declined", tag_field="ans
 
 
 class Accepted(Struct, frozen=True, kw_only=True, tag="accepted", tag_field="answer"):
-    """Taken, to be done or not later: the rail will say, or can be asked."""
+    """Taken, to be done or not later: the rail will say, or can be asked.
+
+    `action`: what the payer has to do first, by `type`, with what they need for it and until when (`expires_at`).
+    """
 
     reference: str
     code: str
+    action: dict[str, str] = {}
 
 
 class Unknown(Struct, frozen=True, kw_only=True, tag="unknown", tag_field="answer"):

@@ -24,8 +24,8 @@ LAKH: Final = 10_000_000
 COOLING: Final = timedelta(hours=24)
 """How long a user is new. Source: NPCI, cooling period after registration or a new device."""
 
-INTENT: Final = "intent"
-"""The flow in which the payer's own app is given a link; every other begins with a request to the payer's address."""
+BY_LINK: Final = frozenset({"intent", "qr"})
+"""The flows in which the payer's own app is given a link; every other begins with a request to the payer's address."""
 
 _ADDRESS = re.compile(r"([A-Za-z0-9][A-Za-z0-9.\-_]{0,199})@([A-Za-z][A-Za-z0-9.\-]{1,49})", re.ASCII)
 
@@ -249,7 +249,7 @@ def user_at(user: User, *, since: datetime, now: datetime) -> User:
 def kind_of(operation: Operation, flow: str) -> Kind:
     """What a merchant's instruction is to the scheme; `flow` as in `domain.rail.UpiAddress`."""
     if operation is Operation.COLLECT:
-        return Kind.P2M if flow == INTENT else Kind.P2M_COLLECT
+        return Kind.P2M if flow in BY_LINK else Kind.P2M_COLLECT
     return Kind.M2P
 
 

@@ -229,8 +229,8 @@ def _changed(event: Event) -> dict[str, Any]:
             return {"step": APPROVED, "approved": 1}
         case PaymentAttemptStarted(rail=rail, route=route):
             return {"step": Status.PROCESSING, "rail": rail, "route": route}
-        case PaymentActionRequired():
-            return {"step": Status.REQUIRES_ACTION}
+        case PaymentActionRequired(action=action):
+            return {"step": Status.REQUIRES_ACTION, "action": action}
         case PaymentOperationFailed(operation=operation, retry=retry) if operation in BEGINS:
             return {"step": Status.REQUIRES_PAYMENT_METHOD if retry == Retry.NEVER else Status.PROCESSING}
         case PaymentOperationDone(operation=operation, amount=amount, request_id=request_id):

@@ -164,6 +164,8 @@ class PaymentThen(Struct):
     disputes: dict[UUID, DisputeThen] = field(default_factory=dict)
     approvers: set[str] = field(default_factory=set)
     contradicted: bool = False
+    action: dict[str, str] | None = None
+    """The last one that was wanted of the payer, be it done or not."""
     method: Method | None = None
     tried: bool = False
     """Whether an attempt was made with that method."""
@@ -383,8 +385,9 @@ class Payments:
                 self._start(recorded, payment, started)
             case PaymentOperationRequested() as asked:
                 self._ask(recorded, payment, asked)
-            case PaymentActionRequired():
-                payment.status = "requires_action"
+            case PaymentActionRequired() as wanted:
+                self._look_at_action(recorded, payment, wanted)
+                payment.status, payment.action = "requires_action", wanted.action
             case PaymentHurried():
                 pass
             case PaymentFailed():
@@ -399,6 +402,13 @@ class Payments:
                 self._settle(recorded, payment)
             case _:
                 self._hear(recorded, payment)
+
+    def _look_at_action(self, recorded: Recorded, payment: PaymentThen, event: PaymentActionRequired) -> None:
+        request = payment.requests.get(event.request_id)
+        if request is None or request.upon or request.state != "accepted" or not event.action:
+            self._contradicts(recorded, "something to do for an attempt that its rail has accepted", event.request_id)
+        elif request.answered_at != recorded.recorded_at:
+            self._contradicts(recorded, "what to do in the commit of its acceptance", "later")
 
     # What a rail is asked.
 

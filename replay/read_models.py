@@ -404,22 +404,25 @@ class _Payments(_OfPayments):
         "payments",
         "changed position payment_id:uuid book_id:uuid account_id:uuid created_at:timestamptz status:text"
         " direction:text amount currency:text authorized captured refunded reversed returned disputed capture:text"
-        " approvals:int4 approved:int4 contradicted:bool rail:text route:text method:jsonb expires_at:timestamptz"
+        " approvals:int4 approved:int4 contradicted:bool rail:text route:text method:jsonb action:jsonb"
+        " expires_at:timestamptz"
         " lapses_at:timestamptz maker:text description:text reference:text descriptor:text metadata:jsonb version:int4"
         " changed_at:timestamptz",
     )
 
     def changed(self, payment: PaymentThen) -> Iterable[tuple[int, bytes]]:
         intent = payment.intent
+        action = payment.action if payment.status == "requires_action" else None
         row = self.rows.pack(
             (
                 *(payment.changed, payment.position, payment.id, intent.book_id, intent.account_id, payment.created_at),
                 *(payment.status, intent.direction, intent.amount, intent.currency, payment.authorized),
                 *(payment.captured, payment.refunded, payment.reversed, payment.returned, payment.disputed),
                 *(intent.capture, intent.approvals, len(payment.approvers)),
-                *(payment.contradicted, payment.rail, payment.route, _told_of(payment.method), intent.expires_at),
-                *(intent.lapses_at, payment.maker, intent.description or None, intent.reference or None),
-                *(intent.descriptor or None, intent.metadata or None, payment.version, payment.changed_at),
+                *(payment.contradicted, payment.rail, payment.route, _told_of(payment.method), action),
+                *(intent.expires_at, intent.lapses_at, payment.maker, intent.description or None),
+                *(intent.reference or None, intent.descriptor or None, intent.metadata or None),
+                *(payment.version, payment.changed_at),
             )
         )
         yield payment.told, row

@@ -30,6 +30,7 @@ RULES: Final = [
     ("value_error", "a code does not begin like an id"),
     ("value_error", "a time lies in the years"),
     ("value_error", "what is confirmed has a method"),
+    ("value_error", "whoever is asked to pay, and is given no link, has an address"),
     ("value_error", "either a state or release|until goes with a state"),
     ("value_error", "check digits? do|the routing number's last digit"),  # No pattern can do sums.
 ]
@@ -39,6 +40,8 @@ RULES: Final = [
 NOT_TO_SUCCEED: Final = {
     "POST /v1/holds/{hold}/expire",
     "GET /v1/payments/{payment}/checkout",
+    "GET /v1/payments/{payment}/checkout/qr.svg",
+    "GET /v1/payments/{payment}/qr.svg",
     "POST /v1/payments/{payment}/checkout",
     "POST /v1/payments/{payment}/retry",
     "POST /v1/payments/{payment}/increase",
@@ -48,7 +51,8 @@ NOT_TO_SUCCEED: Final = {
     "POST /v1/rails/{rail}/routes/{route}/breaker",
 }
 """Daybook itself ends what is due, before anybody can ask; no rail is there to promise anything, to
-decline it, or to be shut; and nobody guesses a payment's secret."""
+decline it, or to be shut; nobody guesses a
+payment's secret, and no payer has a link to open."""
 
 _keys = count(1)
 

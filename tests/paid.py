@@ -123,8 +123,9 @@ class Till:
     def dispute(self, name: str, nth: int = 0) -> UUID:
         return list(self.known[name].disputes)[nth]
 
-    async def accepted(self, name: str) -> None:
-        await self.step(RecordAcceptance, name, request_id=self.request(name).id, reference="acc-1", code="AC01")
+    async def accepted(self, name: str, **action: str) -> None:
+        said = {"reference": "acc-1", "code": "AC01", "action": action}
+        await self.step(RecordAcceptance, name, request_id=self.request(name).id, **said)
 
 
 async def write_payments(store: EventStore) -> dict[str, Payment]:
@@ -230,6 +231,14 @@ async def _write_others(till: Till) -> None:
         await till.start(name)
     await till.silent("unknown")
     await till.accepted("accepted")
+    for name in ("to be opened", "opened", "left unopened"):
+        await till.create(name, 300, "upi")
+        await till.start(name, "upi")
+        await till.accepted(
+            name, type="upi_link", link=f"upi://pay?tn={name}", expires_at="2026-01-01T12:00:00.000000Z"
+        )
+    await till.approved("opened")
+    await till.declined("left unopened", "never")
     await till.approved("contradicted")
     await till.declined("contradicted")
     await till.create("refunded", 600, "upi")

@@ -50,6 +50,10 @@ def says(
             return RecordApproval(**of, reference=reference, amount=amount, currency=currency, code="00")
         case "accepted":
             return RecordAcceptance(**of, reference=reference, code="09")
+        case "link":
+            return RecordAcceptance(
+                **of, reference=reference, code="01", action={"type": "upi_link", "link": "upi://pay?"}
+            )
         case "silence":
             return RecordSilence(**of, why="no answer in time")
     return RecordDecline(**{**of, "retry": answer}, code="51", reason="insufficient_funds", message="No.")

@@ -402,10 +402,10 @@ class IbanGiven(TypedDict):
 
 
 class UpiGiven(TypedDict):
-    """A virtual payment address; `flow` is how the payer is asked."""
+    """A virtual payment address; `flow` is how the payer is asked: who opens a link or reads a QR code needs none."""
 
     type: Literal["upi"]
-    vpa: str
+    vpa: NotRequired[str]
     holder: NotRequired[str]
     flow: NotRequired[Literal["collect", "intent", "qr"]]
 
@@ -869,6 +869,17 @@ def read_checkout(payment: str, secret: str, **reading: Unpack[Reading]) -> Call
     return msgspec.structs.replace(call, headers={"Daybook-Client-Secret": secret})
 
 
+def read_qr(payment: str, **reading: Unpack[Reading]) -> Call[str]:
+    """The link that its payer has to open, as a QR code in SVG."""
+    return _picture(f"/v1/payments/{_step(payment)}/qr.svg", reading)
+
+
+def read_checkout_qr(payment: str, secret: str, **reading: Unpack[Reading]) -> Call[str]:
+    """The same, for the payer: `secret` is the payment's `client_secret`."""
+    call = _picture(f"/v1/payments/{_step(payment)}/checkout/qr.svg", reading)
+    return msgspec.structs.replace(call, headers={"Daybook-Client-Secret": secret})
+
+
 def list_payments(**filters: Unpack[PaymentFilter]) -> Listing[Payment]:
     """Payments, newest first."""
     return _list("/v1/payments", Page[Payment], lambda payment: payment.id, filters)
@@ -1061,6 +1072,10 @@ def _decoded(
 
 def _read(path: str, of: type[T], reading: Mapping[str, Any]) -> Call[T]:
     return Call(method="GET", path=path, decode=_decoder(of), params=_params(reading), waits=True)
+
+
+def _picture(path: str, reading: Mapping[str, Any]) -> Call[str]:
+    return Call(method="GET", path=path, decode=bytes.decode, params=_params(reading), waits=True)
 
 
 def _list(path: str, of: type[Page[T]], cursor: Callable[[T], str], paging: Mapping[str, Any]) -> Listing[T]:

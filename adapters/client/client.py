@@ -173,6 +173,8 @@ class _Client:
     list_holds = Lister(calls.list_holds)
     read_payment = Method(calls.read_payment)
     read_checkout = Method(calls.read_checkout)
+    read_qr = Method(calls.read_qr)
+    read_checkout_qr = Method(calls.read_checkout_qr)
     list_payments = Lister(calls.list_payments)
     read_settlement = Method(calls.read_settlement)
     list_settlements = Lister(calls.list_settlements)

@@ -475,6 +475,7 @@ class _Payment(Resource, frozen=True, kw_only=True):
     account_id: AccountId
     direction: Literal["in", "out"]
     status: PaymentStatus
+    action: dict[str, str] | None
     amount: Minor
     currency: Currency
     authorized: Minor
@@ -502,7 +503,7 @@ class ChangedPayment(_Payment, frozen=True, kw_only=True):
 
     `authorized` is what a rail promised, `captured` what was claimed of it or collected. `refunded` went back of it;
     `reversed` was undone, `returned` taken back by the rail itself, `disputed` is what it keeps for disputes.
-    `lapses_at`: when it expires if nobody has had it done by then.
+    `lapses_at`: when it expires if nobody has had it done by then. `action`: what its payer has to do first, by `type`.
     """
 
     requests: list[PaymentRequestMade]
@@ -524,6 +525,7 @@ class Checkout(Resource, frozen=True, kw_only=True):
     amount: Minor
     currency: Currency
     description: str
+    action: dict[str, str] | None
     declined: str
     expires_at: datetime | None
 
@@ -533,8 +535,9 @@ class Payment(_Payment, frozen=True, kw_only=True):
 
     `authorized` is what a rail promised, `captured` what was claimed of it or collected. `refunded` went back of it;
     `reversed` was undone, `returned` taken back by the rail itself, `disputed` is what it keeps for disputes.
-    `lapses_at`: when it expires if nobody has had it done by then. `waits_for` is null of one that is over.
-    `contradicted`: of one of its requests a rail has said the opposite of what it had said.
+    `lapses_at`: when it expires if nobody has had it done by then. `action`: what its payer has to do first, by `type`.
+    `waits_for` is null of one that is over. `contradicted`: of one of its requests a rail has said the opposite of what
+    it had said.
     """
 
     account_code: str

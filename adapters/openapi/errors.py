@@ -144,6 +144,12 @@ OTHERS: Final = [
     ),
     _request("content_encoding_unsupported", 415, "The body is to come uncompressed.", "Leave Content-Encoding out."),
     _request(
+        "payment_wants_no_link_opened",
+        409,
+        "The payer has no link to open now.",
+        "Only a payment that waits for that has one: `action` says so, and what it is.",
+    ),
+    _request(
         "idempotency_key_reused",
         422,
         "This Idempotency-Key was used for another request.",

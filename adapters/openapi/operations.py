@@ -13,6 +13,7 @@ from msgspec import Struct
 from pydantic import BaseModel
 
 from adapters.client import resources
+from adapters.web import qr
 from adapters.web.rails import OverrideBreaker
 from commands.account import ChangeLimits, CloseAccount, FreezeAccount, OpenAccount, UnfreezeAccount
 from commands.batch import PostBatch
@@ -869,6 +870,35 @@ OPERATIONS: Final[list[Operation]] = [
         model=CheckoutRead,
         answers=resources.Checkout,
         refusals=frozenset({errors.PaymentNotFound}),
+        waits=True,
+        by_secret=True,
+        examples={"stranger": Example(path=_BASKET, refused="client_secret_wrong")},
+    ),
+    Operation(
+        id="read_qr",
+        method="get",
+        path="/v1/payments/{payment}/qr.svg",
+        tag="Payments",
+        summary="The link that a payer has to open, as a QR code",
+        model=PaymentRead,
+        answers=str,
+        media=qr.MEDIA_TYPE,
+        refusals=frozenset({errors.PaymentNotFound}),
+        errors=("payment_wants_no_link_opened",),
+        waits=True,
+        examples={"card": Example(path=_BASKET, refused="payment_wants_no_link_opened")},
+    ),
+    Operation(
+        id="read_checkout_qr",
+        method="get",
+        path="/v1/payments/{payment}/checkout/qr.svg",
+        tag="Payments",
+        summary="The same, for the payer",
+        model=CheckoutRead,
+        answers=str,
+        media=qr.MEDIA_TYPE,
+        refusals=frozenset({errors.PaymentNotFound}),
+        errors=("payment_wants_no_link_opened",),
         waits=True,
         by_secret=True,
         examples={"stranger": Example(path=_BASKET, refused="client_secret_wrong")},

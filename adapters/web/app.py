@@ -28,7 +28,7 @@ from adapters.postgres.secrets import client_secrets
 from adapters.postgres.store import PostgresEventStore
 from adapters.projector import Projector
 from adapters.rails.wiring import NO_RAILS, Wiring, connected
-from adapters.web import health, intake, rails
+from adapters.web import health, intake, qr, rails
 from adapters.web.envelope import Envelope
 from adapters.web.errors import exception_handlers
 from adapters.web.health import Readiness
@@ -152,6 +152,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
         *read_routes,
         *(taking(route, keyed=False) for route in rails.overrides),
         *rails.reads,
+        *qr.reads,
         *document_routes,
         *health.routes,
     ]

@@ -55,6 +55,7 @@ def payment(outcome: Outcome) -> dict[str, Any]:
         "account_id": ids.show(ids.ACCOUNT, intent.account_id),
         "direction": intent.direction,
         "status": known.status.value,
+        "action": known.action or None,
         "amount": intent.amount,
         "currency": intent.currency,
         "authorized": known.authorized,
@@ -92,6 +93,7 @@ def checkout(outcome: Outcome) -> dict[str, Any]:
         "amount": known.intent.amount,
         "currency": known.intent.currency,
         "description": known.intent.description,
+        "action": known.action or None,
         "declined": rules.told_to_payer(attempt.declined if attempt is not None else ""),
         "expires_at": None if due_at is None else instant(due_at),
     }

@@ -44,6 +44,7 @@ def resource(row: dict[str, Any]) -> dict[str, Any]:
         "amount": row["amount"],
         "currency": row["currency"],
         "description": row["description"] or "",
+        "action": row["action"],
         "declined": rules.told_to_payer((attempts[-1]["declined"] or "") if attempts else ""),
         "expires_at": row["expires_at"] or lapses_at,
     }

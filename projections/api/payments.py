@@ -145,6 +145,7 @@ def resource(row: Mapping[str, Any]) -> dict[str, Any]:
         "direction": row["direction"],
         "status": row["status"],
         "waits_for": _waits_for(row, requests),
+        "action": row["action"],
         "amount": row["amount"],
         "currency": row["currency"],
         "authorized": row["authorized"],
@@ -225,6 +226,10 @@ _WAITS_FOR: Final = {
 
 def _waits_for(row: Mapping[str, Any], requests: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Who is to do what, since when that is so and until when; nothing where all is over."""
+    if row["action"] is not None and requests[-1]["state"] == "accepted":
+        action = row["action"]
+        payer = {"whom": "payer", "what": action["type"], "state": "accepted"}
+        return {**payer, "since": row["changed_at"], "until": action.get("expires_at")}
     for asked_first in requests:
         if asked_first["state"] in OPEN:
             since = asked_first["answered_at"] or asked_first["requested_at"]
@@ -270,6 +275,7 @@ LISTING: Final = Listing(
         "waits_for.whom",
         "waits_for.what",
         "waits_for.since",
+        "waits_for.until",
         *(f"{name}{form}" for name in _AMOUNTS for form in ("", csv.DECIMAL)),
         "currency",
         "rail",

@@ -98,6 +98,8 @@ UPDATE payments AS p SET
     approved = change.approved + CASE WHEN change.confirmed THEN 0 ELSE p.approved END,
     contradicted = p.contradicted OR change.contradicted,
     method = coalesce(change.method, p.method),
+    action = CASE WHEN coalesce(change.step, p.status) = 'requires_action'
+                  THEN coalesce(change.action, p.action) END,
     rail = coalesce(change.rail, p.rail),
     route = coalesce(change.route, p.route),
     version = change.version,
@@ -113,6 +115,7 @@ FROM (
            coalesce(sum(approved) FILTER (WHERE position > coalesce(confirmed, 0)), 0) AS approved,
            coalesce(bool_or(contradicted), false) AS contradicted,
            (array_agg(method ORDER BY position DESC) FILTER (WHERE method IS NOT NULL))[1] AS method,
+           (array_agg(action ORDER BY position DESC) FILTER (WHERE action IS NOT NULL))[1] AS action,
            (array_agg(rail ORDER BY position DESC) FILTER (WHERE rail IS NOT NULL))[1] AS rail,
            (array_agg(route ORDER BY position DESC) FILTER (WHERE route IS NOT NULL))[1] AS route,
            max(version) AS version, max(position) AS position, max(changed_at) AS changed_at
@@ -120,7 +123,8 @@ FROM (
         SELECT *, max(position) FILTER (WHERE step = 'confirmed') OVER (PARTITION BY payment_id) AS confirmed
         FROM json_to_recordset(%(rows)s::json) AS r (
             payment_id uuid, step text, request_id text, authorized bigint, captured bigint, refunded bigint,
-            reversed bigint, returned bigint, disputed bigint, approved integer, contradicted boolean, method jsonb, rail text, route text, version integer,
+            reversed bigint, returned bigint, disputed bigint, approved integer, contradicted boolean, method jsonb,
+            action jsonb, rail text, route text, version integer,
             position bigint, changed_at timestamptz
         )
     ) AS step

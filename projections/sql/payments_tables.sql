@@ -21,6 +21,7 @@ CREATE TABLE payments (
     rail         text,
     route        text,
     method       jsonb,
+    action       jsonb,
     expires_at   timestamptz,
     lapses_at    timestamptz,
     maker        text NOT NULL,
@@ -45,6 +46,7 @@ CREATE INDEX payments_lapsing ON payments (lapses_at)
       AND status IN ('requires_payment_method', 'requires_confirmation', 'requires_approval');
 COMMENT ON COLUMN payments.changed IS 'Position of the last event of the payment, changed_at its time; position of the first.';
 COMMENT ON COLUMN payments.approved IS 'How many of the approvals were given.';
+COMMENT ON COLUMN payments.action IS 'What the payer has to do; NULL of one that does not wait for that.';
 COMMENT ON COLUMN payments.method IS 'What it is paid with; of account numbers the last four characters.';
 CREATE TABLE payment_requests (
     payment_id   uuid NOT NULL,

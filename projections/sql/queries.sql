@@ -632,7 +632,7 @@ WITH t AS (
 )
 SELECT as_of, head, payment_id, page.book_id, page.account_id, code AS account_code, direction, page.status,
        amount, page.currency, authorized, captured, refunded, reversed, returned, disputed, capture, rail, route,
-       method, contradicted, approvals, approved, expires_at, lapses_at, description, reference, descriptor,
+       method, action, contradicted, approvals, approved, expires_at, lapses_at, description, reference, descriptor,
        page.metadata, maker, created_at, changed_at,
        page.version, changed,
        ARRAY(
@@ -654,7 +654,7 @@ WITH t AS (
 )
 SELECT as_of, head, payment_id, payments.book_id, payments.account_id, code AS account_code, direction, payments.status,
        amount, payments.currency, authorized, captured, refunded, reversed, returned, disputed, capture, rail, route,
-       method, contradicted, approvals, approved, expires_at, lapses_at, description, reference, descriptor,
+       method, action, contradicted, approvals, approved, expires_at, lapses_at, description, reference, descriptor,
        payments.metadata, maker, created_at, changed_at,
        payments.version, changed,
        ARRAY(

@@ -108,6 +108,7 @@ OF_PAYMENTS = {
     "rail": "'x'",
     "route": "'x'",
     "method": """'{"type": "x"}'""",
+    "action": """'{"type": "x"}'""",
     "expires_at": "now()",
     "lapses_at": "now()",
     "maker": "'nobody'",

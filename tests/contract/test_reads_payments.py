@@ -134,6 +134,7 @@ def test_holds_and_entries_of_a_card(office: Office) -> None:
         ("requested", "rail", "collect", "requested"),
         ("unknown", "rail", "collect", "unknown"),
         ("accepted", "rail", "collect", "accepted"),
+        ("to be opened", "payer", "upi_link", "accepted"),
         ("authorized", "client", "capture_payment", None),
         ("refunded", "rail", "refund", "requested"),
         ("given up", "client", "attach_method", None),
@@ -148,8 +149,8 @@ def test_what_it_waits_for(office: Office, name: str, whom: str, what: str, stat
     waits_for = office.story(name)["waits_for"]
 
     assert waits_for.pop("since") is not None
-    assert waits_for.pop("until") == ("2999-02-20T00:00:00Z" if name == "disputed" else None)
-    assert waits_for == {"whom": whom, "what": what, "state": state}
+    until = {"disputed": "2999-02-20T00:00:00Z", "to be opened": "2026-01-01T12:00:00.000000Z"}
+    assert waits_for == {"whom": whom, "what": what, "state": state, "until": until.get(name)}
 
 
 def test_what_is_over_waits_for_nothing(office: Office) -> None:
@@ -198,7 +199,7 @@ def test_filters(office: Office) -> None:
     merchant = ids.show(ids.ACCOUNT, office.known["created"].intent.account_id)
     assert office.listed(account=merchant) == everything - {"on suspense", "returned on suspense"}
     statuses = {payment.status for payment in office.known.values()}
-    assert len(statuses) == 9
+    assert len(statuses) == 10
     for status in statuses:
         assert office.listed(status=status.value) == having(lambda one, status=status: one.status is status)
     back = {"payout returned", "payout reversed"}
@@ -206,7 +207,7 @@ def test_filters(office: Office) -> None:
     assert office.listed(rail="ach") == having(lambda one: isinstance(one.method, BankAccount))
     assert office.listed(rail="wire") == office.listed(direction="out")
     assert office.listed(request_state="unknown") == {"unknown"}
-    assert office.listed(request_state="accepted") == {"accepted"}
+    assert office.listed(request_state="accepted") == {"accepted", "to be opened"}
     assert office.listed(request_state="requested") == {"requested", "refunded", "being paid out"}
     assert office.listed(contradicted="true") == {"contradicted"}
     assert office.listed(contradicted="false") == everything - {"contradicted"}

@@ -99,6 +99,7 @@ def test_an_intent_becomes_a_payment(shop: Shop) -> None:
         "account_id": ids.show(ids.ACCOUNT, ids.account_id(book, "merchant")),
         "direction": "in",
         "status": "requires_payment_method",
+        "action": None,
         "amount": 1000,
         "currency": "EUR",
         "authorized": 0,

@@ -1,5 +1,7 @@
 """A payer at the checkout, who has a payment's secret and nothing else, against a real server and a simulator."""
 
+import re
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -8,12 +10,13 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
+import zxingcpp
 
 from adapters.postgres.secrets import client_secrets
 from domain import ids
 from tests.documented import must_be_documented
 from tests.e2e.test_rails import wiring_of
-from tests.serving import Caller, serving
+from tests.serving import Caller, serving, until
 from tests.simulating import Simulation, simulating
 
 CARD = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
@@ -97,6 +100,7 @@ def test_a_payer_pays(shop: Shop, payer: Payer) -> None:
         "amount": 1000,
         "currency": "EUR",
         "description": "Shoes",
+        "action": None,
         "declined": "",
         "expires_at": intent["lapses_at"],
     }
@@ -208,3 +212,95 @@ def test_nobody_says_where_they_are_paid(shop: Shop, payer: Payer, database: str
 
     assert (answer.status_code, answer.json()["code"]) == (409, "payment_status_forbids")
     assert shop.story(payout)["version"] == 1
+
+
+UPI = {"type": "upi", "flow": "qr"}
+
+
+def opened(simulation: Simulation, link: str, payer: str = "asha@okbank") -> str:
+    """What the payer's app says once it has opened the link."""
+    return httpx2.post(f"{simulation.http}/upi/open", json={"payer": payer, "link": link}).text
+
+
+def read_as_a_camera_does(svg: str) -> list[str]:
+    """The texts of all QR codes in the picture, by another implementation than drew it: of dark runs on light."""
+    side, scale = (int(re.search(pattern, svg)[1]) for pattern in (r'width="(\d+)"', r"scale\((\d+)\)"))  # type: ignore[index]
+    modules = side // scale
+    [dark] = re.findall(r'stroke="#000" d="([^"]+)"', svg)
+    light = [[True] * modules for _ in range(modules)]
+    x = y = 0.0
+    for command, numbers in re.findall(r"([Mmhv])([-.\d ]+)", dark):
+        first, *second = (float(one) for one in numbers.split())
+        match command:
+            case "M":
+                x, y = first, second[0]
+            case "m":
+                x, y = x + first, y + second[0]
+            case _:
+                for column in range(int(x), int(x + first)):
+                    light[int(y)][column] = False
+                x += first
+    pixels = bytes(255 * module for row in light for _ in range(scale) for module in row for _ in range(scale))
+    picture = memoryview(pixels).cast("B", shape=[side, side])
+    return [found.text for found in zxingcpp.read_barcodes(picture)]
+
+
+def test_a_payer_reads_a_code_and_pays(shop: Shop, payer: Payer, simulation: Simulation) -> None:
+    """
+    By UPI without an address: the payment waits for its payer, shows what they have to open as text and as a QR code,
+    and is done once they have; what they paid can be given back, though nobody ever said their address.
+    """
+    intent = shop.intent(1050, "INR", description="Tea & biscuits")
+    secret = intent["client_secret"]
+
+    began = time.monotonic()
+    asked = payer.pays(intent["id"], secret, UPI).json()
+    took_s = time.monotonic() - began
+    story = shop.story(intent)
+    pictures = [payer.looks(intent["id"], secret, "checkout/qr.svg"), shop.get(f"{PAYMENTS}/{intent['id']}/qr.svg")]
+
+    assert asked["status"] == story["status"] == "requires_action" and took_s < 8
+    action = asked["action"]
+    assert action == story["action"] and (action["type"], action["link"][:10]) == ("upi_link", "upi://pay?")
+    assert story["waits_for"]["whom"] == "payer" and story["waits_for"]["until"] == action["expires_at"]
+    assert [event["name"] for event in story["timeline"][-2:]] == [
+        "payment.operation_accepted.v1",
+        "payment.action_required.v1",
+    ]
+    for picture in pictures:
+        must_be_documented(picture)
+        assert picture.headers["content-type"] == "image/svg+xml"
+        assert read_as_a_camera_does(picture.text) == [action["link"]]
+    assert opened(simulation, action["link"].replace("am=10.50", "am=1.05")).startswith("the link asks")
+    assert opened(simulation, action["link"]) == "00"
+    until(lambda: payer.looks(intent["id"], secret).json()["status"] == "succeeded")
+    after = payer.looks(intent["id"], secret)
+    assert after.json()["action"] is None and shop.story(intent)["action"] is None
+    gone = payer.looks(intent["id"], secret, "checkout/qr.svg")
+    assert (gone.status_code, gone.json()["code"]) == (409, "payment_wants_no_link_opened")
+    back = shop.done(f"{PAYMENTS}/{intent['id']}/refund", {"amount": 50}, Prefer="wait=10")
+    assert (back["refunded"], back["requests"][-1]["state"]) == (50, "done")
+    owed = {row["code"]: row["debits"] - row["credits"] for row in shop.get("/v1/balances?book=main").json()["data"]}
+    paid = sum(one["amount"] * (1 if one["operation"] == "collect" else -1) for one in simulation.effects("upi"))
+    assert owed["clearing:upi:INR"] == paid == 1000
+
+
+def test_a_link_that_nobody_opens(shop: Shop, payer: Payer, simulation: Simulation) -> None:
+    """
+    Until then it cannot be canceled, since they may be paying; once it has expired they may pay in another way.
+    """
+    intent = shop.intent(1050, "INR")
+    secret = intent["client_secret"]
+
+    asked = payer.pays(intent["id"], secret, {"type": "upi", "flow": "intent"}).json()
+    canceled = shop.ask(f"{PAYMENTS}/{intent['id']}/cancel")
+    simulation.advance(1)
+    until(lambda: payer.looks(intent["id"], secret).json()["status"] == "requires_payment_method")
+    again = payer.pays(intent["id"], secret, {"type": "upi", "flow": "intent"}, key="again").json()
+
+    assert (canceled.status_code, canceled.json()["code"]) == (409, "payment_status_forbids")
+    assert shop.story(intent)["requests"][0]["declined"] == "expired"
+    assert again["status"] == "requires_action" and again["action"]["link"] != asked["action"]["link"]
+    assert opened(simulation, asked["action"]["link"]).startswith("there is nothing to pay")
+    assert opened(simulation, again["action"]["link"], "decline@okbank") == "ZA"
+    until(lambda: payer.looks(intent["id"], secret).json()["declined"] == "declined_by_payer")

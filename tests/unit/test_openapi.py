@@ -15,7 +15,7 @@ from adapters.openapi import errors, events
 from adapters.openapi.document import codes, document
 from adapters.openapi.operations import COMMANDS, OPERATIONS
 from adapters.openapi.routes import routes as document_routes
-from adapters.web import health, rails
+from adapters.web import health, qr, rails
 from commands import batch
 from commands.api import routes as command_routes
 from commands.batch import PostBatch
@@ -42,7 +42,7 @@ def test_every_route_is_described() -> None:
     """
     The document has every path and method that is served, and no other.
     """
-    ours = [*rails.overrides, *rails.reads, *document_routes, *health.routes]
+    ours = [*rails.overrides, *rails.reads, *qr.reads, *document_routes, *health.routes]
     routes: list[Route] = [*command_routes, *read_routes, *ours]
 
     served = {(m.lower(), r.path) for r in routes for m in (r.methods or set()) - {"HEAD"}}

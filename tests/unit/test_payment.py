@@ -53,6 +53,7 @@ from tests.support import (
 ID = UUID(int=7)
 EXPIRY = NOW + timedelta(hours=1)
 REQUESTS_MAX = 3
+LINK = Accepted(reference="r", code="01", action={"type": "upi_link", "link": "upi://pay?"})
 
 
 # The table of states.
@@ -94,10 +95,12 @@ def attempts(known: Payment) -> Iterator[Callable[[], Event]]:
     for request in known.requests.values():
         for answer in answers(request.amount):
             yield partial(payment.answer, known, request_id=request.id, answer=answer)
-    # What no command decides yet.
     attempt = known.attempt
-    if known.status is Status.PROCESSING and attempt is not None and attempt.is_open:
-        yield partial(PaymentActionRequired, request_id=attempt.id, action={})
+    if attempt is not None and attempt.is_open:
+        wanted = payment.action(known, request_id=attempt.id, answer=LINK)
+        if wanted is not None:
+            yield lambda: wanted
+    # What no command decides yet.
     if known.status is Status.PROCESSING and not known.open:
         yield partial(PaymentValidated, rule={}, votes=[], passed=False)
 
@@ -164,6 +167,7 @@ def must_hold(before: Payment, after: Payment) -> None:
     """Of any step: nothing over comes back, nothing is asked in doubt, sums stay within each other."""
     assert after.version == before.version + 1
     assert before.status not in ENDED or after.status is before.status
+    assert bool(after.action) is (after.status is Status.REQUIRES_ACTION)
     asked = len(after.requests) > len(before.requests)
     assert not (asked and any(one.state is State.UNKNOWN for one in before.requests.values()))
     assert 0 <= after.refunded <= after.captured
@@ -376,6 +380,11 @@ TWO = {"approvals": 2}
         ({}, "start accepted cancel", errors.PaymentBusy),
         ({}, "start silence cancel", errors.PaymentOutcomeIsUnknown),
         ({}, "start yes cancel cancel", errors.PaymentBusy),
+        ({}, "start link cancel", errors.PaymentStatusForbids),
+        ({}, "start link link", errors.PaymentAnswerKnown),
+        ({}, "start link accepted", errors.PaymentAnswerKnown),
+        ({}, "start link retry", errors.PaymentStatusForbids),
+        (DUE, "start link later expire", errors.PaymentStatusForbids),
         ({}, "retry", errors.PaymentStatusForbids),
         ({"confirm": False}, "retry", errors.PaymentStatusForbids),
         ({"confirm": False, "rail": None}, "retry", errors.PaymentStatusForbids),
@@ -448,6 +457,35 @@ def test_tried_again() -> None:
     after = told.payment
     assert (after.status, after.approvers, after.requests) == (before.status, before.approvers, before.requests)
     assert after.is_hurried and told.tell("start") == "done" and not told.payment.is_hurried
+
+
+@pytest.mark.parametrize(
+    ("story", "status", "acts"),
+    [
+        ("start link", Status.REQUIRES_ACTION, True),
+        ("start silence link", Status.REQUIRES_ACTION, True),
+        ("start link other", Status.REQUIRES_ACTION, True),
+        ("start accepted", Status.PROCESSING, False),
+        ("start link yes", Status.REQUIRES_CAPTURE, False),
+        ("start link no", Status.REQUIRES_PAYMENT_METHOD, False),
+        ("start link again", Status.PROCESSING, False),
+        ("start link again start", Status.PROCESSING, False),
+        ("start yes capture link", Status.REQUIRES_CAPTURE, False),
+    ],
+)
+def test_what_the_payer_has_to_do(story: str, status: Status, acts: bool) -> None:
+    """
+    It stands in the commit of the acceptance, for an attempt alone, and until the rail says what became of it.
+    """
+    told = Story()
+
+    assert told.tell(story) == "done"
+
+    assert (told.payment.status, told.payment.action) == (status, LINK.action if acts else {})
+    for one in map(recorded, told.store.events):
+        if isinstance(one.event, PaymentActionRequired):
+            before = told.store.events[one.position - 2]
+            assert (before.name, before.recorded_at) == ("payment.operation_accepted.v1", one.recorded_at)
 
 
 def test_an_intent_that_is_left_lapses() -> None:

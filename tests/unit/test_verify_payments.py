@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from domain import ids
 from domain.events import (
+    PaymentActionRequired,
     PaymentEvent,
     PaymentFailed,
     PaymentHurried,
@@ -150,11 +151,20 @@ CONTRADICTIONS: dict[str, tuple[str, str, int, Change]] = {
         0,
         lambda paid: {"lapses_at": paid.events("approved")[0].recorded_at + timedelta(microseconds=1)},
     ),
+    "the payer acts for nothing": ("to be opened", "action_required", 0, lambda paid: {"action": {}}),
+    "the payer acts for what nobody asked": (
+        "to be opened",
+        "action_required",
+        0,
+        lambda paid: {"request_id": paid.request("opened", 0)},
+    ),
     "expired before its time": ("expired", "intent_created", 0, lambda paid: {"expires_at": BEGAN + timedelta(days=9)}),
 }
 
 
 WORDS = {
+    "the payer acts for nothing": "an attempt that its rail has accepted",
+    "the payer acts for what nobody asked": "an attempt that its rail has accepted",
     "it ends twice": "one end",
     "it lapses before it is created": "a time to come",
     "approved after it lapsed": "its end",
@@ -220,6 +230,20 @@ SAYING: dict[str, tuple[str, str, int, str, Callable[[Paid], PaymentEvent]]] = {
         "an attempt that failed with this method",
         lambda paid: PaymentHurried(),
     ),
+    "the payer acts after the answer": (
+        "contradicted",
+        "answer_contradicted",
+        0,
+        "an attempt that its rail has accepted",
+        lambda paid: PaymentActionRequired(request_id=paid.request("contradicted", 0), action={"type": "x"}),
+    ),
+    "the payer acts later than it was accepted": (
+        "accepted",
+        "operation_accepted",
+        -1,
+        "what to do in the commit of its acceptance",
+        lambda paid: PaymentActionRequired(request_id=paid.request("accepted", 0), action={"type": "x"}),
+    ),
     "captured while a capture is under way": (
         "captured twice",
         "operation_done",
@@ -262,8 +286,8 @@ def test_something_else_than_was_said(paid: Paid, how: str) -> None:
     """
     name, noun, nth, words, event = SAYING[how]
 
-    if how == "accepted twice":
-        twice = paid.at("unknown", "outcome_unknown")
+    if nth < 0:
+        twice = paid.at("contradicted", "answer_contradicted")
         raw = paid.stored.all_events[twice - 1]
         moved = replace(raw, stream_id=paid.known[name].id, version=len(paid.events(name)) + 1)
         paid.stored.all_events[twice - 1] = moved

@@ -5,7 +5,7 @@ not answered, or answered with another amount, currency or payment, is unknown u
 """
 
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import httpx2
@@ -61,6 +61,8 @@ PATIENCE_S: Final = 10.0
 """How long is waited for an answer."""
 EXPIRE_AFTER: Final = timedelta(minutes=5)
 """How long a payer has to answer."""
+LINK: Final = "upi_link"
+"""What a payer has to open, or to read as a QR code."""
 NO_ADDRESS: Final = "ZH"
 """The code of an address that nobody has."""
 
@@ -110,7 +112,7 @@ class UpiRail:
             return refusal
         bank = self._banks[instruction.route]
         try:
-            return answer_in(instruction, await self._post(bank, asking(instruction, bank)))
+            return _heard(instruction, bank, await self._post(bank, asking(instruction, bank)))
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             why = f"It could not be sent: {error or type(error).__name__}."
             return unasked("rail_unavailable", why, Retry.ELSEWHERE)
@@ -126,7 +128,7 @@ class UpiRail:
             return structs.replace(refusal, unasked=False)  # Nor did any other process ask.
         bank = self._banks[instruction.route]
         try:
-            return answer_in(instruction, await self._post(bank, inquiring(instruction, bank)))
+            return _heard(instruction, bank, await self._post(bank, inquiring(instruction, bank)))
         except _NO_ANSWER as error:
             return Unknown(why=f"it could not be asked: {error or type(error).__name__}")
 
@@ -174,7 +176,8 @@ def unfit(instruction: Instruction) -> Declined | None:
     if instruction.currency != upi.CURRENCY:
         return unasked("currency_not_supported", f"UPI is in {upi.CURRENCY}.", Retry.NEVER)
     try:
-        if method.vpa or not _by_link(instruction):
+        # Whoever paid by a link is known to the bank, which also gives back what they paid.
+        if method.vpa or method.flow not in upi.BY_LINK or instruction.operation is Operation.PAYOUT:
             upi.address(method.vpa)
     except ValueError as error:
         return unasked("invalid_address", f"It is {error}.", Retry.NEVER)
@@ -290,6 +293,16 @@ def _meaning(said: RespPay) -> Answer:
             settles_on=said.settles_on,
         )
     return Unknown(why=f"{said.result[:20]!r} with code {said.code[:20]!r} and reference {said.rrn[:20]!r}")
+
+
+def _heard(instruction: Instruction, bank: Bank, message: bytes) -> Answer:
+    """What the answer says; where it waits for a payer whom nobody asks, with the link by which they pay."""
+    answer = answer_in(instruction, message)
+    if not isinstance(answer, Accepted) or not _by_link(instruction):
+        return answer
+    expires_at = (instruction.sent_at + EXPIRE_AFTER).astimezone(UTC).isoformat(timespec="microseconds")
+    action = {"type": LINK, "link": link_for(instruction, bank), "expires_at": expires_at.replace("+00:00", "Z")}
+    return structs.replace(answer, action=action)
 
 
 def _without_payment(said: RespPay) -> Answer:
