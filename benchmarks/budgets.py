@@ -82,6 +82,7 @@ class Run:
 
 _TEN_MILLION: Final = 10_000_000
 _BASE: Final = by_hand(32)
+_PAID: Final = (suite.PAID_64, suite.PAID_IN_ALL)
 
 
 def _least(what: str, bound: float, unit: Unit, measured: Callable[[Run], float]) -> Budget:
@@ -113,6 +114,9 @@ BUDGETS: Final = (
         "x",
         lambda r: r.standing(growth.REBUILD) / r.of(suite.HTTP_64).per_second,
     ),
+    _most("payment by card, awaited, p50 at 64 connections", 300, "ms", lambda r: r.of(suite.PAID_64).p50_ms),
+    _most("p95", 800, "ms", lambda r: r.of(suite.PAID_64).p95_ms),
+    _least("payments by card, to the figure to reach for", 10_000, "/s", lambda r: r.best(*_PAID)),
     _least("balance reads to the empty endpoint", 0.5, "x", lambda r: r.ratio(suite.BALANCE, suite.EMPTY)),
     _most("one account at any (E, K), 10 million, p99", 50, "ms", lambda r: _large(r, growth.BALANCE_BOTH)),
     _most("the same from cold", 200, "ms", lambda r: _large(r, growth.BALANCE_BOTH_COLD)),

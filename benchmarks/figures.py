@@ -22,19 +22,20 @@ class Ran(Struct, frozen=True):
 
 
 class Cost(Struct, frozen=True):
-    """Processor time in seconds, and bytes on disk, both up to now."""
+    """Processor time in seconds, and bytes on disk, both up to now; `rail_s` where there are rails."""
 
     server_s: float
     postgres_s: float
     log_bytes: int
     read_bytes: int
+    rail_s: float | None = None
 
 
 class Figures(Struct, frozen=True):
     """One row of the table. Bytes are per thing done, CPU seconds per 10,000 of them.
 
     `lag_ms` is the 99th percentile of how old the first event not in the read models was; None for who has none. Time
-    until they were current again is counted in.
+    until they were current again is counted in. `rail_cpu_s` is the simulated rails'; None where none is asked.
     """
 
     per_second: float
@@ -48,6 +49,7 @@ class Figures(Struct, frozen=True):
     log_bytes: float
     read_bytes: float
     lag_ms: float | None = None
+    rail_cpu_s: float | None = None
 
 
 class Skipped(Struct, frozen=True):
@@ -83,6 +85,7 @@ def figures(load: Ran, before: Cost, after: Cost, *, seconds: float, lags_s: Seq
         (after.log_bytes - before.log_bytes) / done,
         (after.read_bytes - before.read_bytes) / done,
         1000 * percentile(sorted(lags_s), 0.99) if lags_s else None,
+        None if after.rail_s is None else (after.rail_s - (before.rail_s or 0)) * 10_000 / done,
     )
 
 
@@ -93,7 +96,10 @@ def middle(rounds: Sequence[Figures]) -> Figures:
         found: float = median(getattr(one, name) for one in rounds)
         return found
 
-    known = [one.lag_ms for one in rounds if one.lag_ms is not None]
+    def of_known(name: str) -> float | None:
+        known = [getattr(one, name) for one in rounds if getattr(one, name) is not None]
+        return median(known) if known else None
+
     return Figures(
         of("per_second"),
         of("p50_ms"),
@@ -105,5 +111,6 @@ def middle(rounds: Sequence[Figures]) -> Figures:
         of("postgres_cpu_s"),
         of("log_bytes"),
         of("read_bytes"),
-        median(known) if known else None,
+        of_known("lag_ms"),
+        of_known("rail_cpu_s"),
     )

@@ -24,14 +24,25 @@ from domain import ids
 BOOK: Final = "bench"
 BATCH: Final = 1_000
 """Transfers of one batch."""
-_POOLS: Final = {"transfer": 4_096, "atomic": 16, "independent": 16, "balance": 1_024, "empty": 1}
+_POOLS: Final = {
+    "transfer": 4_096,
+    "atomic": 16,
+    "independent": 16,
+    "payment": 1_024,
+    "awaited": 1_024,
+    "balance": 1_024,
+    "empty": 1,
+}
 PATIENCE_S: Final = 30.0
 """How long after the end an answer may come."""
-_LANDED: Final = b'"status":201'
-"""What the answer to each command of a batch has in it if it landed."""
+_LANDED: Final = {"atomic": b'"status":201', "independent": b'"status":201', "awaited": b'"status":"succeeded"'}
+"""What an answer has in it for each thing of the request that landed, where its own status does not say it."""
+_CARD: Final = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
+_WAIT: Final = f"Prefer: wait={PATIENCE_S:.0f}\r\n"
 
 
-What = Literal["transfer", "atomic", "independent", "balance", "empty"]
+What = Literal["transfer", "atomic", "independent", "payment", "awaited", "balance", "empty"]
+"""`payment`: by card, captured by itself, answered as soon as it is acknowledged; `awaited`: once it has succeeded."""
 
 
 class Job(Struct, frozen=True):
@@ -67,12 +78,12 @@ def posting(account: str, side: str, amount: int) -> dict[str, object]:
     return {"account": account, "side": side, "amount": amount, "currency": "EUR"}
 
 
-def post(port: int, path: str, body: object) -> tuple[bytes, bytes]:
-    """A POST request before and after its key."""
+def post(port: int, path: str, body: object, *, head: str = "") -> tuple[bytes, bytes]:
+    """A POST request before and after its key; `head`: lines of its head besides."""
     content = msgspec.json.encode(body)
     before = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-        "Daybook-Actor: benchmark\r\nIdempotency-Key: "
+        f"Daybook-Actor: benchmark\r\n{head}Idempotency-Key: "
     )
     return before.encode(), f"\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
 
@@ -101,6 +112,8 @@ def _request(job: Job, random: Random) -> tuple[bytes, bytes]:
         case "atomic" | "independent":
             commands = [{"command": "post_entry", "arguments": _transfer(job, random)} for _ in range(BATCH)]
             return post(job.port, "/v1/batches", {"book": BOOK, "mode": job.what, "commands": commands})
+        case "payment" | "awaited":
+            return post(job.port, "/v1/payments", _payment(job, random), head=_WAIT if job.what == "awaited" else "")
         case "balance":
             account = ids.show(ids.ACCOUNT, ids.account_id(ids.book_id(BOOK), wallet(random.randrange(job.accounts))))
             return get(job.port, f"/v1/accounts/{account}/balance"), b""
@@ -119,6 +132,12 @@ def _transfer(job: Job, random: Random) -> dict[str, object]:
     return {"book": BOOK, "description": "transfer", "postings": postings}
 
 
+def _payment(job: Job, random: Random) -> dict[str, object]:
+    account, amount = wallet(random.randrange(job.accounts)), random.randrange(100, 4_000)
+    paid = {"book": BOOK, "account": account, "amount": amount, "currency": "EUR"}
+    return {**paid, "method": _CARD, "confirm": True}
+
+
 def pair(random: Random, accounts: int, *, hot: bool) -> tuple[int, int]:
     """The numbers of two accounts, of which the first gives: always the same, if it is hot."""
     source = 0 if hot else random.randrange(accounts)
@@ -131,16 +150,24 @@ class _Connection(asyncio.Protocol):
     Args:
         request: Gives the next request.
         each: How many things one request does.
+        landed: What its answer has in it for each of them that landed; nothing where the answer's status says it.
         times: When requests are due, in the loop's time; None: as soon as may be. A latency is from then on, so that a
             server that stands still is not asked fewer questions.
     """
 
     def __init__(
-        self, request: Callable[[], bytes], each: int, until: float, times: Iterator[float] | None = None
+        self,
+        request: Callable[[], bytes],
+        each: int,
+        until: float,
+        *,
+        landed: bytes = b"",
+        times: Iterator[float] | None = None,
     ) -> None:
         self._request = request
         self._each = each
         self._until = until
+        self._landed = landed
         self._times = times
         self._loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self._loop.create_future()
@@ -199,7 +226,7 @@ class _Connection(asyncio.Protocol):
             self.failed += self._each
         else:
             self.latencies_s.append(now - self._asked)
-            landed = b"".join(self._answer).count(_LANDED) if self._each > 1 else 1
+            landed = b"".join(self._answer).count(self._landed) if self._landed else self._each
             self.landed += landed
             self.failed += self._each - landed
         self._answer.clear()
@@ -245,7 +272,13 @@ async def run(job: Job) -> Ran:
 
     loop.set_exception_handler(fail)
     for number in range(job.connections):
-        connection = _Connection(request, job.each, began + job.seconds, _times(job, number, began))
+        connection = _Connection(
+            request,
+            job.each,
+            began + job.seconds,
+            landed=_LANDED.get(job.what, b""),
+            times=_times(job, number, began),
+        )
         made.append(connection)
         await loop.create_connection(lambda c=connection: c, "127.0.0.1", job.port)  # type: ignore[misc]
     await asyncio.wait([connection.done for connection in made], timeout=job.seconds + PATIENCE_S)

@@ -51,17 +51,26 @@ class Server(Struct, frozen=True):
         return f"http://127.0.0.1:{self.port}"
 
 
+class Simulator(Struct, frozen=True):
+    """Running rails: where their HTTP is, the port for cards being the next, and their process."""
+
+    url: str
+    pid: int
+
+
 class Meter(Struct, frozen=True):
-    """What it costs: Postgres's processes and the server's, and what a database holds on disk."""
+    """What it costs: Postgres's processes, the server's and the rails', and what a database holds on disk."""
 
     dsn: str
     postgres_pid: Callable[[], int]
     server_pid: int | None = None
+    rail_pid: int | None = None
 
     def read(self) -> Cost:
         log_bytes, read_bytes = sizes(self.dsn)
         server_s = cpu_s(self.server_pid) if self.server_pid is not None else 0.0
-        return Cost(server_s, cpu_s(self.postgres_pid()), log_bytes, read_bytes)
+        rail_s = cpu_s(self.rail_pid) if self.rail_pid is not None else None
+        return Cost(server_s, cpu_s(self.postgres_pid()), log_bytes, read_bytes, rail_s)
 
 
 def sizes(dsn: str) -> tuple[int, int]:
@@ -166,7 +175,7 @@ def served(dsn: str, *arguments: str) -> Iterator[Server]:
     )
     try:
         url = f"http://127.0.0.1:{port}"
-        until(lambda: _is_ready(url, process), every_s=0.02)
+        until(lambda: _is_ready(f"{url}/readyz", process), every_s=0.02)
         yield Server(port, process.pid, time.perf_counter() - began)
     finally:
         process.terminate()
@@ -176,11 +185,44 @@ def served(dsn: str, *arguments: str) -> Iterator[Server]:
             process.kill()
 
 
+@contextmanager
+def simulated(books: Path) -> Iterator[Simulator]:
+    """Rails that answer at once, with their books in that file."""
+    port = _two_free_ports()
+    process = subprocess.Popen(
+        [_daybook(), "simulate", "--port-base", str(port), "--books", str(books)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: _is_ready(f"{url}/now", process), every_s=0.02)
+        yield Simulator(url, process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+
+
+def _two_free_ports() -> int:
+    """The first of two in a row that nobody has, below those that are given out by themselves."""
+    for port in range(20_000 + 2 * (os.getpid() % 5_000), 32_000, 2):
+        with (
+            suppress(OSError),
+            socket.create_server(("127.0.0.1", port)),
+            socket.create_server(("127.0.0.1", port + 1)),
+        ):
+            return port
+    raise Failed("no two free ports in a row")
+
+
 def _is_ready(url: str, process: "subprocess.Popen[Any]") -> bool:
     if process.poll() is not None:
-        raise Failed("the server did not start")
+        raise Failed("the process did not start")
     try:
-        return httpx2.get(f"{url}/readyz", timeout=30).status_code == 200
+        return httpx2.get(url, timeout=30).status_code == 200
     except httpx2.TransportError:
         return False
 

@@ -19,12 +19,13 @@ from benchmarks.suite import BALANCE, EMPTY, Results
 WIDTH: Final = 170
 _COLUMNS: Final = (
     *("per second", "ratio", "p50 ms", "p95 ms", "p99 ms", "failed"),
-    *("client", "server", "Postgres", "log", "read models", "lag ms"),
+    *("client", "server", "Postgres", "rails", "log", "read models", "lag ms"),
 )
 _NOTE: Final = (
     "ratio: to the hand-written SQL of 32 clients (1 client to 1; hot to hot; reads to /livez; paced to saturated). "
-    "client, server, Postgres: CPU seconds per 10,000; a client has what runs in the caller's process. "
-    "log, read models: bytes on disk per transfer. lag: of the read models, p99; until they are current counts as time."
+    "client, server, Postgres, rails: CPU seconds per 10,000; a client has what runs in the caller's process. "
+    "log, read models: bytes on disk for each. lag: of the read models, p99; until they are current counts as time. "
+    "Payments are held against the simulated rails' own books after each row."
 )
 
 
@@ -81,7 +82,7 @@ def _listed(title: str, of: Mapping[str, str]) -> str:
 
 
 def _peers(results: Results) -> Table:
-    title = f"Transfers: medians of {results.rounds} rounds of {results.seconds:g} s each, in turn"
+    title = f"Transfers and payments: medians of {results.rounds} rounds of {results.seconds:g} s each, in turn"
     table = Table(title=title, title_justify="left")
     table.add_column("what")
     for heading in _COLUMNS:
@@ -102,6 +103,7 @@ def _row(results: Results, name: str, found: Figures) -> Iterable[str]:
     yield from (f"{ms:,.2f}" for ms in (found.p50_ms, found.p95_ms, found.p99_ms))
     yield f"{found.failed:,}"
     yield from (f"{s:.2f}" for s in (found.client_cpu_s, found.server_cpu_s, found.postgres_cpu_s))
+    yield "" if found.rail_cpu_s is None else f"{found.rail_cpu_s:.2f}"
     yield from (f"{size:,.0f}" for size in (found.log_bytes, found.read_bytes))
     yield "" if found.lag_ms is None else f"{found.lag_ms:,.0f}"
 
@@ -187,7 +189,7 @@ def _chart(path: Path, draw: Any) -> None:
 
 
 def _draw_peers(plt: Any, results: Results) -> Any:
-    """Bars: how many transfers a second."""
+    """Bars: how many transfers or payments a second."""
     every = [(name, found) for name, found in results.found.items() if isinstance(found, Figures)]
     rows = [row for row in every if row[0] not in (BALANCE, EMPTY)][::-1]
     figure, axes = plt.subplots(figsize=(9, 0.32 * len(rows) + 1.2))
@@ -196,7 +198,9 @@ def _draw_peers(plt: Any, results: Results) -> Any:
     axes.bar_label(bars, [f"{found.per_second:,.0f}" for _, found in rows], padding=3)
     axes.set_xscale("log")
     durable = ", ".join(f"{name} {results.settings[name]}" for name in ("fsync", "synchronous_commit"))
-    axes.set_xlabel(f"transfers a second, log scale; {results.machine['CPUs']} CPUs shared by all; {durable}")
+    axes.set_xlabel(
+        f"transfers or payments a second, log scale; {results.machine['CPUs']} CPUs shared by all; {durable}"
+    )
     axes.set_xlim(left=50, right=3 * max((found.per_second for _, found in rows), default=100))
     return figure
 

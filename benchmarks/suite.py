@@ -13,12 +13,13 @@ from msgspec import Struct
 
 from adapters.embedded_postgres import Server as Postgres
 from adapters.embedded_postgres import running
-from benchmarks import daybook, growth, load, peers
+from benchmarks import daybook, growth, load, payments, peers
 from benchmarks.figures import Figures, Ran, Skipped, figures, middle
 from benchmarks.growth import Standing
 from benchmarks.load import Job
 from benchmarks.machine import machine, settings
-from benchmarks.processes import Failed, Meter, Server, call, database, served
+from benchmarks.payments import Shop
+from benchmarks.processes import Failed, Meter, Server, call, database, served, simulated
 
 ACCOUNTS: Final = peers.ACCOUNTS
 PACE: Final = 0.7
@@ -34,6 +35,11 @@ HTTP_PACED: Final = "Daybook HTTP, 64 connections, at 70 % of their rate"
 BATCHES: Final = "Daybook HTTP, batches of 1,000, 2 connections"
 BATCHES_ATOMIC: Final = "Daybook HTTP, atomic batches of 1,000, 2 connections"
 INSIDE: Final = "Daybook's desk in process, 1,000 callers"
+PAID_8: Final = "Daybook payments by card, each awaited, 8 connections"
+PAID_64: Final = "Daybook payments by card, each awaited, 64 connections"
+PAID_LATER: Final = "Daybook payments by card, acknowledged, 64 connections"
+PAID_IN_ALL: Final = "Daybook payments by card, until all of these succeeded"
+RAILS: Final = "the simulated card rail alone, 64 at once"
 BALANCE: Final = "Daybook HTTP, reads of a balance, 64 connections"
 EMPTY: Final = "Daybook HTTP, GET /livez, 64 connections"
 
@@ -111,6 +117,11 @@ def contenders(bench: "Bench") -> list[Contender]:
         Contender(BATCHES, base, partial(bench.http, "independent", connections=2)),
         Contender(BATCHES_ATOMIC, base, partial(bench.http, "atomic", connections=2)),
         Contender(INSIDE, base, bench.inside),
+        Contender(PAID_8, PAID_64, partial(bench.paid, connections=8)),
+        Contender(PAID_64, HTTP_64, partial(bench.paid, connections=64)),
+        Contender(PAID_LATER, PAID_IN_ALL, bench.paid_later),
+        Contender(PAID_IN_ALL, PAID_64, bench.paid_in_all),
+        Contender(RAILS, PAID_64, bench.rails_alone),
         Contender(BALANCE, EMPTY, partial(bench.http, "balance", connections=64)),
         Contender(EMPTY, None, partial(bench.http, "empty", connections=64)),
     ]
@@ -142,6 +153,7 @@ class Bench:
         self._seconds = seconds
         self._stack = stack
         self._saturated: list[float] = []
+        self._in_all: Figures | None = None
 
     def postgres_pid(self) -> int:
         return self._postgres.pid
@@ -176,6 +188,14 @@ class Bench:
         server = self._stack.enter_context(served(self.daybook_dsn))
         daybook.prepare(server, accounts=ACCOUNTS)
         return server
+
+    @cached_property
+    def _shop(self) -> Shop:
+        rails = self._stack.enter_context(simulated(self._folder / "shop.jsonl"))
+        dsn = self._database("paid")
+        server = self._stack.enter_context(served(dsn, "--rails", rails.url))
+        daybook.prepare(server, accounts=ACCOUNTS)
+        return Shop(dsn, server, rails, Meter(dsn, self.postgres_pid, server.pid, rails.pid))
 
     @property
     def _meter(self) -> Meter:
@@ -223,3 +243,25 @@ class Bench:
     def inside(self) -> Figures:
         assert self.server
         return daybook.in_process(self.daybook_dsn, self._meter, callers=1_000, seconds=self._seconds)
+
+    def paid(self, *, connections: int) -> Figures:
+        return payments.awaited(self._shop, connections=connections, seconds=self._seconds, accounts=ACCOUNTS)
+
+    def paid_later(self) -> Figures:
+        """What it takes until these have succeeded is kept for `paid_in_all`."""
+        found, self._in_all = payments.acknowledged(
+            self._shop, connections=64, seconds=self._seconds, accounts=ACCOUNTS
+        )
+        return found
+
+    def paid_in_all(self) -> Figures:
+        if self._in_all is None:
+            self.paid_later()
+        assert self._in_all is not None
+        found, self._in_all = self._in_all, None
+        return found
+
+    def rails_alone(self) -> Figures:
+        """In a process that has no part in payments, so that its books are held against nobody's."""
+        with simulated(self._folder / "alone.jsonl") as rails:
+            return payments.rails_alone(rails, at_once=64, seconds=self._seconds)

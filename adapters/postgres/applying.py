@@ -300,6 +300,8 @@ class Applier:
         with self._watchdog.guarding(connection, PATIENCE_S):
             # A crash of Postgres may forget the last commits, changes and tracking together; they are then made again.
             connection.execute("SET synchronous_commit = off")
+            # Plans are kept as long as a session: one made while a table was small would go on walking all of it.
+            connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
             # A host that is gone without a word is noticed by the server, whose session would keep the lead.
             connection.execute(
                 "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 2"

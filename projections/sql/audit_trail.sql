@@ -5,7 +5,8 @@ COPY audit_trail (position, recorded_at, stream, book_id, scope, event, actor, r
 
 -- add_records_of --
 -- An event that does not name its book is of the book of the thing it happened to: the log's own first event of that
--- thing says which, if it is an earlier one (a thing that came later was not there to be asked).
+-- thing says which, if it is an earlier one (a thing that came later was not there to be asked). Each row looks by itself
+-- and by the stream: a join, or the index of positions, is as good in a short log, and its plan would walk a long one.
 INSERT INTO audit_trail (position, recorded_at, stream, book_id, scope, event, actor, request_id, correlation_id,
                          causation_id, idempotency_key, command, refusal, details)
 SELECT r.position, r.recorded_at, r.stream,
@@ -19,5 +20,8 @@ FROM json_to_recordset(%(rows)s::json) AS r (
     actor text, request_id text, correlation_id text, causation_id text, idempotency_key text, command text,
     refusal text, details jsonb
 )
-LEFT JOIN daybook.events AS first
-    ON first.stream = r.subject AND first.version = 1 AND first.position < r.position;
+LEFT JOIN LATERAL (
+    SELECT stream, name, payload FROM daybook.events
+    WHERE stream = r.subject AND version = 1 AND position + 0 < r.position
+    LIMIT 1
+) AS first ON true;
