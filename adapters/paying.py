@@ -37,11 +37,11 @@ from domain.errors import (
     Unavailable,
 )
 from domain.events import PaymentAttemptStarted, PaymentOperationRequested, RawEvent, Recorded, recorded
-from domain.next_step import Ask, Attempt, Expire, GiveUp, Routing, instruction, next_steps
+from domain.next_step import Ask, Attempt, Expire, GiveUp, Rest, Routing, instruction, next_steps, takes_route
 from domain.payment import Payment, Request, Status, fold
 from domain.ports import Breakers, RailPort, Reads
 from domain.rail import Accepted, Answer, Approved, Declined, Instruction, NotFound, Rail, Unknown
-from domain.routing import Decision, healths
+from domain.routing import Decision, Health, healths
 from domain.traffic import observation
 from projections import payments
 from projections.projection import tracked_as
@@ -148,7 +148,7 @@ class Paying:
         self._paid = paid
         self._now = now
         self._report = report
-        self._driven: dict[UUID, asyncio.Task[None]] = {}
+        self._driven: dict[UUID, asyncio.Task[Payment | None]] = {}
         self._unasked: set[str] = set()
         """Requests that no rail has heard of."""
         self._changed: dict[UUID, Payment] = {}
@@ -182,7 +182,8 @@ class Paying:
             acting = asyncio.create_task(self._acting.setdefault(payment_id, asyncio.Event()).wait())
             await asyncio.wait({task, acting}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             acting.cancel()
-        return await self._find.payment(payment_id)
+        carried = task.result() if task is not None and task.done() and not task.cancelled() else None
+        return carried or await self._find.payment(payment_id)
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -207,8 +208,11 @@ class Paying:
         except Exception as error:
             self._tell(error)
 
-    async def _drive(self, payment: Payment) -> None:
-        """Step by step until there is nothing to do; a payment that cannot be driven is left for the next look."""
+    async def _drive(self, payment: Payment) -> Payment | None:
+        """Step by step until there is nothing to do but to wait: as it then is.
+
+        None of one that somebody else goes on with, or that cannot be driven: it is left for the next look.
+        """
         known: Payment | None = payment
         fruitless = 0
         under_way = False
@@ -217,7 +221,8 @@ class Paying:
                 last, under_way = known, under_way or known.status in _UNDER_WAY
                 if known.action and payment.id in self._acting:
                     self._acting[payment.id].set()
-                then = await self._step(known, fruitless)
+                came = await self._step(known, fruitless)
+                then = None if isinstance(came, Rest) else came
                 changed = self._changed.pop(payment.id, None)
                 if changed is not None and (then is None or changed.version > then.version):
                     then = changed
@@ -225,6 +230,7 @@ class Paying:
                 known = then
             if under_way and last.status not in _UNDER_WAY:
                 self._note_paid(last)
+            return last if isinstance(came, Rest) else None
         except _NOT_NOW:
             pass
         except Exception as error:
@@ -233,20 +239,20 @@ class Paying:
             self._changed.pop(payment.id, None)
             self._driven.pop(payment.id, None)
             self._acting.pop(payment.id, None)
+        return None
 
     def _note_paid(self, payment: Payment) -> None:
         first = next(iter(payment.requests.values()), None)
         if first is not None:
             self._paid(first.rail.value, payment.status.value, (self._now() - first.requested_at).total_seconds())
 
-    async def _step(self, payment: Payment, fruitless: int) -> Payment | None:
-        """The payment as it then is: the same where a rail said nothing new, None where there is nothing to do.
+    async def _step(self, payment: Payment, fruitless: int) -> Payment | Rest | None:
+        """The payment as it then is: the same where a rail said nothing new, None where others go on with it.
 
         Args:
             fruitless: How often in a row nothing new was heard.
         """
-        now = self._now()
-        health = healths(self._routing.routes, await self._breakers.look(), now, closed={})
+        health, now = await self._health(payment), self._now()
         steps = next_steps(payment, self._routing, health, now)
         asking = [step for step in steps if isinstance(step, Ask) and step.request.rail in self._rails]
         if asking:
@@ -262,8 +268,16 @@ class Paying:
                 return await self._command(payment, GiveUpPayment(payment_id=payment.id, reason=why))
             case Expire():
                 return await self._command(payment, ExpirePayment(payment_id=payment.id))
+            case Rest() as rest:
+                return rest
             case _:
-                return None
+                return None  # Its rail is none of ours.
+
+    async def _health(self, payment: Payment) -> Mapping[str, Health]:
+        """What is known of the routes, for one that is about to take one of them."""
+        if not takes_route(payment):
+            return {}
+        return healths(self._routing.routes, await self._breakers.look(), self._now(), closed={})
 
     async def _start(self, payment: Payment, decision: Decision) -> Payment | None:
         route = next(one for one in self._routing.routes if one.name == decision.chosen)

@@ -359,7 +359,7 @@ class Desk:
         behind = head.position - ledger.applied
         if not 0 <= behind <= CATCH_UP_MAX or self._knows_too_much() or not self._knows_this_history(writing):
             self._forget()
-        if not ledger.accounts and not ledger.books:
+        if ledger.is_empty:
             ledger.applied = head.position
         elif behind:
             for raw in writing.events_after(ledger.applied):

@@ -227,14 +227,18 @@ class _OfPayment(Command):
         if known is None:
             return
         yield "account", known.intent.account_id
-        if known.method is not None:
-            for account_id in clearing.accounts_of(known, rail.RAIL_OF[type(known.method)]):
+        rail_of_method = None if known.method is None else rail.RAIL_OF[type(known.method)]
+        if rail_of_method is not None:
+            for account_id in clearing.own_accounts(known.intent.book_id, known.intent.currency, rail_of_method):
                 yield "account", account_id
         for request in known.requests.values():
-            for account_id in clearing.accounts_of(known, request.rail):
-                yield "account", account_id
-            if request.operation in clearing.HOLDS:
+            if request.hold_id is not None:
+                yield "hold", request.hold_id
+            elif request.operation in clearing.SET_ASIDE:
                 yield "hold", clearing.hold_id(known.id, request.id)
+            if request.rail is not rail_of_method:
+                for account_id in clearing.own_accounts(known.intent.book_id, known.intent.currency, request.rail):
+                    yield "account", account_id
 
     def known(self, draft: Draft) -> Payment:
         found = draft.payments[self.payment_id]
@@ -455,7 +459,8 @@ class RecordAnswer(_OfPayment):
 
     def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
         yield from super().sees(draft)
-        yield "hold", clearing.hold_id(self.payment_id, self.request_id)
+        if self.payment_id not in draft.payments:  # Together with it, what it may turn out to need.
+            yield "hold", clearing.hold_id(self.payment_id, self.request_id)
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         known = self.known(draft)

@@ -44,6 +44,8 @@ Streamed = tuple[UUID, int, Event]
 SUSPENSE: Final = "suspense"
 HOLDS: Final = frozenset({Operation.AUTHORIZE, Operation.REFUND, Operation.PAYOUT, Operation.REVERSE})
 """What makes a hold, under an id of its own; a reversal only where money goes out by it."""
+SET_ASIDE: Final = HOLDS - {Operation.AUTHORIZE}
+"""What makes it when it is requested; the others when they are done."""
 
 
 class Books(Struct, frozen=True):

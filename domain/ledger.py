@@ -3,9 +3,10 @@
 Everything in it is immutable, so a `Draft` on top of a `Ledger` is thrown away for nothing when its batch is not kept.
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import datetime, timedelta
-from typing import TypeVar, overload
+from itertools import islice
+from typing import ClassVar, TypeVar, overload
 from uuid import UUID
 
 from msgspec import Struct
@@ -48,6 +49,9 @@ from domain.posting import PostingRow, Totals
 
 V = TypeVar("V")
 D = TypeVar("D")
+
+RECENT_MAX = 20_000
+"""Holds, and payments, that a ledger knows at once: those under way that were decided upon last."""
 
 
 class Overlay(dict[UUID, V]):
@@ -107,6 +111,9 @@ class Ledger:
     A value of None says that it was looked up and does not exist.
     """
 
+    learns: ClassVar = False
+    """Whether holds and payments are known from their beginning on, though nobody looked for them."""
+
     def __init__(self) -> None:
         self.applied = 0
         self.books: MutableMapping[UUID, Book | None] = {}
@@ -126,14 +133,14 @@ class Ledger:
                 if stream in self.entries:
                     self.entries[stream] = Entry(stream, recorded.version, event, None)
             case HoldPlaced():
-                if stream in self.holds:
+                if self.learns or stream in self.holds:
                     self.holds[stream] = hold_rules.placed(stream, event)
             case HoldIncreased() | HoldCaptured() | HoldVoided() | HoldExpired():
                 hold = self.holds.get(stream)
                 if hold is not None:
                     self.holds[stream] = hold_rules.evolve(hold, event)
             case PaymentIntentCreated():
-                if stream in self.payments:
+                if self.learns or stream in self.payments:
                     self.payments[stream] = payment_rules.created(stream, event, recorded.metadata.actor)
             case PaymentEvent():
                 payment = self.payments.get(stream)
@@ -159,11 +166,21 @@ class Ledger:
                     self.accounts[stream] = account_rules.evolve(known, event)
         self.applied = recorded.position
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known."""
+        return not (self.books or self.accounts or self.entries or self.holds or self.payments)
+
     def _post(self, recorded: Recorded) -> None:
         for line in lines(recorded.event):
             before = self.totals.get(line.account_id)
             if before is not None:
                 self.totals[line.account_id] = line.onto(before)
+
+    def remember(self, holds: Mapping[UUID, Hold | None], payments: Mapping[UUID, Payment | None]) -> None:
+        """Know what was decided upon as it then is, while it is under way: that is what is asked for next."""
+        _remember(self.holds, holds, lambda hold: hold.status is hold_rules.Status.HELD)
+        _remember(self.payments, payments, lambda payment: payment.status not in payment_rules.ENDED)
 
     def forget(self) -> None:
         """Drop everything known, as after a long gap or a failure; it is looked up again when needed."""
@@ -181,6 +198,8 @@ class Draft(Ledger):
         now: When the batch is recorded.
         intent_life: How long a payment's intent is left alone unless its client says; None for ever.
     """
+
+    learns = True
 
     def __init__(self, base: Ledger, now: datetime, intent_life: timedelta | None = None) -> None:
         self._base = base
@@ -248,3 +267,18 @@ class Draft(Ledger):
             base.settlements.update(self.settlements)
             base.events.extend(self.events)
             base.postings.extend(self.postings)
+        else:
+            base.remember(self.holds, self.payments)
+
+
+def _remember(
+    known: MutableMapping[UUID, V | None], decided: Mapping[UUID, V | None], lasts: Callable[[V], bool]
+) -> None:
+    for name, thing in decided.items():
+        if thing is not None and lasts(thing):
+            known[name] = thing
+        else:
+            known.pop(name, None)
+    if len(known) > RECENT_MAX:
+        for name in list(islice(known, RECENT_MAX // 2)):  # Those known longest.
+            del known[name]

@@ -65,8 +65,17 @@ class Rest(Struct, frozen=True):
 Step = Ask | Attempt | GiveUp | Expire | Rest
 
 
+def takes_route(payment: Payment) -> bool:
+    """Whether what comes next rests on what is known of the routes."""
+    return payment.status is Status.PROCESSING and not payment.open
+
+
 def next_steps(payment: Payment, how: Routing, health: Mapping[str, Health], now: datetime) -> list[Step]:
-    """At least one; several only where several refunds wait for their rail."""
+    """At least one; several only where several refunds wait for their rail.
+
+    Args:
+        health: Of the routes, by name; asked for nothing but by a payment that `takes_route`.
+    """
     if payment.open:
         return [Ask(request, again=request.state is not State.REQUESTED) for request in payment.open]
     if payment.status in payment_rules.ENDED:
