@@ -257,6 +257,9 @@ class Applier:
     def _apply(self, limit: int) -> int:
         with self._session() as connection, connection.transaction(), connection.cursor() as cursor:
             count, position = self._apply_on(cursor, limit, self._window)
+            if (self.applied + count).bit_length() > self.applied.bit_length():
+                # Plans are kept as long as a session: one made while a table was small would go on walking all of it.
+                cursor.execute("DISCARD PLANS")
         self.position = position
         self.applied += count
         if self._window is not None:
@@ -300,8 +303,6 @@ class Applier:
         with self._watchdog.guarding(connection, PATIENCE_S):
             # A crash of Postgres may forget the last commits, changes and tracking together; they are then made again.
             connection.execute("SET synchronous_commit = off")
-            # Plans are kept as long as a session: one made while a table was small would go on walking all of it.
-            connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
             # A host that is gone without a word is noticed by the server, whose session would keep the lead.
             connection.execute(
                 "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 2"

@@ -70,7 +70,7 @@ class Window:
             while behind := [one for one, place in self._places.items() if AHEAD < position - place <= KEPT]:
                 if not self._moved.wait(until - time.monotonic()) and time.monotonic() >= until:
                     for one in behind:
-                        del self._places[one]
+                        self._places.pop(one, None)  # Others may have given up on it too.
 
     def leave(self, reader: object) -> None:
         """It goes no further for now."""

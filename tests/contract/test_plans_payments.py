@@ -1,20 +1,27 @@
 """How payments are found among many: by the plans that Postgres really runs."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from hashlib import md5
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from adapters.postgres import applying
+from adapters.postgres.store import PostgresEventStore
 from domain import ids
+from projections import payments
 from projections.api import routes
 from tests.conftest import Server, database_on
 from tests.contract.test_plans import LOOKED_AT_MAX, Watched, looked_at, taken
+from tests.paid import write_payments
+from tests.stored import write_everything
 
 PAYMENTS: Final = 20_000
 BUSY, RARE = UUID(int=1), UUID(int=2)
@@ -40,6 +47,14 @@ SELECT payment_id, 'request', position + 3, 'collect', 'card', 'north', amount,
 FROM daybook_read.payments;
 ANALYZE daybook_read.payments, daybook_read.payment_requests;
 """
+
+
+_AT: Final = "2026-11-24T00:00:00Z"
+_STEP: Final = {"payment_id": UUID(md5(b"payment 7").hexdigest()), "request_id": "request", "position": 10**7}
+_TOLD: Final = msgspec.json.encode(
+    [{**_STEP, "version": 7, "at": _AT, "changed_at": _AT, "requested_at": _AT}]
+).decode()
+"""What each change of the payments may be told."""
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +123,38 @@ def test_what_is_due(many: tuple[TestClient, list[Watched]]) -> None:
 
     assert sorted(row["kind"] for row in rows) == ["attempt"] * 2 + ["expire"] * 5 + ["request"] * 3
     assert max(map(looked_at, steps(reads))) <= LOOKED_AT_MAX
+
+
+async def write(dsn: str) -> None:
+    await write_everything(PostgresEventStore(dsn))
+    await write_payments(PostgresEventStore(dsn))
+
+
+def test_plans_made_while_there_was_little(server: Server, template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A runner that began in an empty store keeps no plan that walks a large one.
+    """
+    monkeypatch.setattr(applying, "BATCH", 1)
+    with database_on(server, template=template) as dsn:
+        asyncio.run(write(dsn))
+        runner = applying.Applier(dsn, payments)
+        while runner.applied < 100:  # After a few, there is one plan for all.
+            runner.apply()
+        with psycopg.connect(dsn, autocommit=True) as other:
+            # Past what the log has; and nothing is analyzed, which would end the plans.
+            for filling in _FILL.replace("10 * n", "1000000 + 10 * n").strip().split(";\n")[:-1]:
+                other.execute(filling.encode())
+        while runner.apply():
+            pass
+        with runner._session() as connection:
+            of = "SELECT name FROM pg_prepared_statements WHERE statement LIKE 'UPDATE payment%'"
+            names = [row[0] for row in connection.execute(of)]
+            plans = [
+                connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} ('{_TOLD}')".encode()).fetchall()
+                for name in names
+            ]
+            connection.rollback()
+        runner.close()
+    steps = [step for ((plan,),) in plans for step in taken(plan[0]["Plan"])]
+    assert len(names) == 2
+    assert max(map(looked_at, steps)) < LOOKED_AT_MAX

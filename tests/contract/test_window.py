@@ -132,3 +132,25 @@ def test_nobody_waits_for_one_that_stands_still_or_is_far_behind(monkeypatch: py
 
     assert windows.PATIENCE_S > 10 > waited >= 0.2
     assert time.monotonic() - began < 10
+
+
+def test_several_may_wait_in_vain_for_the_same_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    On a busy machine all give up at once on the one that stands still, and none of them fails by it.
+    """
+    window = Window()
+    monkeypatch.setattr(windows, "PATIENCE_S", 0.05)
+    failed: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+
+    for attempt in range(3):
+        window.pace("stuck", attempt)
+        ahead = [
+            threading.Thread(target=window.pace, args=(name, attempt + windows.AHEAD + 1)) for name in ("a", "b", "c")
+        ]
+        for each in ahead:
+            each.start()
+        for each in ahead:
+            each.join()
+
+    assert failed == []

@@ -11,11 +11,12 @@ from msgspec import structs
 
 from adapters.postgres.log import PostgresLog
 from adapters.postgres.projecting import catch_up
-from benchmarks import budgets, daybook, peers, showing, suite
+from benchmarks import budgets, daybook, payments, peers, showing, suite
 from benchmarks.figures import Figures, Ran, Skipped, middle, ran
 from benchmarks.growth import HASHES, Grown, Standing
 from benchmarks.load import Job, What
-from benchmarks.processes import Meter, call, served
+from benchmarks.payments import Shop
+from benchmarks.processes import Failed, Meter, call, served, simulated
 from benchmarks.seeding import count, seed
 from benchmarks.soak import Soaked, Window
 from benchmarks.suite import Results, by_hand
@@ -115,6 +116,39 @@ class TestLoad:
         assert 0 < found.per_second < 1_000
 
 
+class TestPayments:
+    def test_are_counted_once_they_have_succeeded(self, database: str, tmp_path: Path) -> None:
+        """
+        Awaited or not, all that are counted are in both sides' books with the same sum, and what differs is found.
+        """
+        with simulated(tmp_path / "rails.jsonl") as rails, served(database, "--rails", rails.url) as server:
+            daybook.prepare(server, accounts=20)
+            shop = Shop(database, server, rails, Meter(database, os.getpid, server.pid, rails.pid))
+
+            awaited = payments.awaited(shop, connections=3, seconds=0.3, accounts=20)
+            answered, in_all = payments.acknowledged(shop, connections=3, seconds=0.3, accounts=20)
+
+            for found in (awaited, answered, in_all):
+                assert found.failed == 0
+                assert found.per_second > 0
+                assert found.rail_cpu_s is not None and found.rail_cpu_s > 0
+            assert in_all.per_second < answered.per_second
+            payments.rails_alone(rails, at_once=2, seconds=0.1)
+            with pytest.raises(Failed, match="the rails captured"):
+                payments.hold_against_rails(shop)
+
+    def test_rails_alone(self, tmp_path: Path) -> None:
+        """
+        What the simulated rails can do by themselves is measured by as many authorizations as captures.
+        """
+        with simulated(tmp_path / "rails.jsonl") as rails:
+            found = payments.rails_alone(rails, at_once=2, seconds=0.2)
+
+        assert found.failed == 0
+        kept = (tmp_path / "rails.jsonl").read_text("utf-8").splitlines()
+        assert sum('"operation":"capture"' in line for line in kept) * 2 == len(kept) > 0
+
+
 class TestPeers:
     def test_a_batch_by_hand_is_fair(self, empty_database: str) -> None:
         """
@@ -175,6 +209,8 @@ class TestFigures:
 def results() -> Results:
     fast = structs.replace(FIGURES, per_second=250.0, p50_ms=20.0)
     found: dict[str, Figures | Skipped] = {by_hand(32): FIGURES, suite.HTTP_64: fast, suite.PGLEDGER: Skipped("absent")}
+    found[suite.PAID_64] = structs.replace(FIGURES, per_second=25.0, p50_ms=30.0)
+    found[suite.PAID_IN_ALL] = structs.replace(FIGURES, per_second=40.0)
     settings = {"fsync": "on", "synchronous_commit": "on"}
     return Results({"CPUs": "2"}, settings, 1, 1.0, found, {suite.HTTP_64: by_hand(32)})
 
@@ -192,6 +228,8 @@ class TestBudgets:
         assert (missed.measured, missed.met, missed.margin) == (20.0, False, 0.75)
         assert judged["verify, hashes"].margin == 0.5
         assert judged["one a request to pgledger"].met is None
+        assert judged["payment by card, awaited, p50 at 64 connections"].margin == 300 / 30
+        assert judged["payments by card, to the figure to reach for"].margin == 40 / 10_000
         assert judged["cold start until ready, 10 million"].met is None
 
     def test_is_shown(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,13 +16,21 @@ from domain.events import (
     EntryPosted,
     EntryReversed,
     Event,
+    HoldPlaced,
+    HoldVoided,
     Metadata,
+    PaymentCanceled,
+    PaymentIntentCreated,
+    PaymentMethodAttached,
     Recorded,
     recorded,
 )
+from domain.hold import placed
 from domain.journal import Entry
 from domain.ledger import Draft, Head, Ledger
+from domain.payment import created
 from domain.posting import ZERO, Totals
+from domain.rail import Card
 from tests.support import BOOK, NOW, TODAY, hash_of, lines
 
 CASH, DEPOSITS = ids.account_id(BOOK, "cash"), ids.account_id(BOOK, "deposits")
@@ -199,3 +207,55 @@ def test_a_draft_needs_a_ledger_at_the_head() -> None:
 
     with pytest.raises(AssertionError):
         draft.batch(Head(len(SOME) + 1, NOW, GENESIS, NOW))
+
+
+PAYMENT = UUID(int=3)
+INTENT = PaymentIntentCreated(
+    book_id=BOOK, account_id=DEPOSITS, direction="in", amount=100, currency="EUR", capture="automatic", approvals=0
+)
+CARD = Card(token="tok_visa", brand="visa", last4="4242", expires="2030-12")
+
+
+def test_a_payment_under_way_is_known_from_its_beginning_to_its_end() -> None:
+    """
+    Whoever goes on with it need not look it up: as it is after what others have appended too. What is over is let go.
+    """
+    ledger = with_events(*SOME, (PAYMENT, 1, INTENT))
+    assert ledger.payments[PAYMENT] == created(PAYMENT, INTENT, "ann")
+
+    ledger.apply(Recorded(ledger.applied + 1, PAYMENT, 2, NOW, PaymentMethodAttached(method=CARD), META))
+    known = ledger.payments[PAYMENT]
+    assert known is not None and (known.version, known.method) == (2, CARD)
+
+    draft = Draft(ledger, NOW)
+    draft.append([(PAYMENT, 3, PaymentCanceled())], META)
+    assert ledger.payments[PAYMENT] == known
+    draft.keep()
+    assert ledger.payments == {}
+
+
+def test_a_hold_is_known_while_it_is_held() -> None:
+    hold, held = UUID(int=4), tuple(lines("cash | 10 | \n deposits | | 10"))
+    ledger = with_events(*SOME, (hold, 1, HoldPlaced(book_id=BOOK, postings=held)))
+    assert ledger.holds[hold] == placed(hold, HoldPlaced(book_id=BOOK, postings=held))
+
+    draft = Draft(ledger, NOW)
+    draft.append([(hold, 2, HoldVoided(book_id=BOOK, released=held))], META)
+    draft.keep()
+
+    assert ledger.holds == {}
+
+
+def test_of_many_payments_the_latest_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What is let go is not known not to exist: it is looked up again.
+    """
+    monkeypatch.setattr("domain.ledger.RECENT_MAX", 4)
+    ledger = with_events(*SOME)
+
+    for number in range(7):
+        draft = Draft(ledger, NOW)
+        draft.append([(UUID(int=10 + number), 1, INTENT)], META)
+        draft.keep()
+
+    assert [name.int for name in ledger.payments] == [14, 15, 16]
