@@ -235,7 +235,8 @@ def test_a_payment_under_way_is_known_from_its_beginning_to_its_end() -> None:
 
 
 def test_a_hold_is_known_while_it_is_held() -> None:
-    hold, held = UUID(int=4), tuple(lines("cash | 10 | \n deposits | | 10"))
+    hold, (debit, credit) = UUID(int=4), lines("cash | 10 | \n deposits | | 10")
+    held = (debit, credit)
     ledger = with_events(*SOME, (hold, 1, HoldPlaced(book_id=BOOK, postings=held)))
     assert ledger.holds[hold] == placed(hold, HoldPlaced(book_id=BOOK, postings=held))
 
