@@ -1,8 +1,8 @@
-"""Ends holds when their time has come: Daybook's own commands, put to the desk like everybody's.
+"""Ends holds and escrows when their time has come: Daybook's own commands, put to the desk like everybody's.
 
 What is due is read from the read model and by the database's clock. Every process asks under the same key, so that any
-number of them end a hold once. Nothing depends on it but what is available: after its time a hold cannot be captured
-any more, ended or not.
+number of them end a thing once. Nothing depends on when that is but where the money is: after its time a hold cannot be
+captured any more, nor an escrow released, ended or not.
 """
 
 import asyncio
@@ -12,27 +12,49 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from commands.command import ask
+from commands.command import Command, ask
 from commands.desk import Desk
+from commands.escrow import ExpireEscrow
 from commands.hold import ExpireHold
-from domain.errors import HoldIsNotDue, KeyInFlight, OutcomeUnknown, Overloaded, Stopping, Unavailable
+from domain.errors import (
+    EscrowIsNotDue,
+    HoldIsNotDue,
+    KeyInFlight,
+    OutcomeUnknown,
+    Overloaded,
+    Stopping,
+    Unavailable,
+)
 from domain.ports import Reads
-from projections import holds
-from projections.projection import tracked_as
+from projections import escrows, holds
+from projections.projection import Projection, tracked_as
 
 ACTOR: Final = "daybook"
 KEY: Final = "daybook·expiry"
 """No client's: theirs are ASCII."""
 
 POLL_S: Final = 1.0
-"""How often holds are looked for; one that comes due sooner than the next look is waited for."""
+"""How often they are looked for; one that comes due sooner than the next look is waited for."""
 BEHIND_S: Final = 0.005
 """How long the read model is given to come up with the log, before it is looked at again."""
 AT_ONCE_MAX: Final = 500
-"""Holds ended together; a thousand that come due in one moment must not keep all others from the desk."""
+"""Ended together; a thousand that come due in one moment must not keep all others from the desk."""
 
 _NOT_NOW: Final = (Unavailable, OutcomeUnknown, Overloaded, KeyInFlight, Stopping)
 """It is not known to be done; asking again under the same key tells, or does it."""
+
+
+class Kind(Struct, frozen=True):
+    """What has an end: the projection that shows it and its id there, what is due, and the command that ends one."""
+
+    projection: Projection
+    key: str
+    query: str
+    command: Callable[[UUID], Command]
+
+
+HOLDS: Final = Kind(holds, "hold_id", "holds_due", lambda name: ExpireHold(hold_id=name))
+ESCROWS: Final = Kind(escrows, "escrow_id", "escrows_due", lambda name: ExpireEscrow(escrow_id=name))
 
 
 class _Look(Struct, frozen=True):
@@ -45,19 +67,22 @@ class _Look(Struct, frozen=True):
 
 
 class Expiry:
-    """Puts `ExpireHold` to the desk for every hold that is due.
+    """Puts the command that ends it to the desk for everything of a kind that is due.
 
     Args:
         report: Told of what should not happen, as (event, details); not of a store that is away.
     """
 
-    def __init__(self, desk: Desk, reads: Reads, *, report: Callable[[str, BaseException], None]) -> None:
+    def __init__(
+        self, desk: Desk, reads: Reads, *, report: Callable[[str, BaseException], None], of: Kind = HOLDS
+    ) -> None:
+        self._kind = of
         self._desk = desk
         self._reads = reads
         self._report = report
         self._told = ""
         self._ended: dict[UUID, int] = {}
-        """Holds that have ended, by what was answered at that position: the read model may not show it yet."""
+        """Those that have ended, by what was answered at that position: the read model may not show it yet."""
         self._keys: dict[UUID, str] = {}
         """Of holds that were asked for too early, as after the database's clock was set back: the next key."""
 
@@ -82,35 +107,35 @@ class Expiry:
         if not look.due:
             return look.next_in_s
         due, up_to_date = set(look.due), look
-        # A hold captured or voided just before its time is no longer held once the read model knows all that was in the
+        # One that ended otherwise just before its time is no longer due once the read model knows all that was in the
         # log after its time: nothing is asked that would be refused.
         while up_to_date.as_of < look.head:
             await asyncio.sleep(BEHIND_S if due else POLL_S)
             up_to_date = await self._look()
             due &= set(up_to_date.due)
-        await asyncio.gather(*(self._end(hold_id) for hold_id in due))
+        await asyncio.gather(*(self._end(name) for name in due))
         return POLL_S if self._keys else 0.0
 
-    async def _end(self, hold_id: UUID) -> None:
-        command = ask(ExpireHold(hold_id=hold_id), actor=ACTOR, key=self._keys.get(hold_id, KEY))
+    async def _end(self, name: UUID) -> None:
+        command = ask(self._kind.command(name), actor=ACTOR, key=self._keys.get(name, KEY))
         outcome = await self._desk.submit(command)
-        if isinstance(outcome.refusal, HoldIsNotDue):
+        if isinstance(outcome.refusal, HoldIsNotDue | EscrowIsNotDue):
             # That refusal is the answer to that key for ever; every process comes to the same next one.
-            self._keys[hold_id] = f"{KEY} after {outcome.position}"
+            self._keys[name] = f"{KEY} after {outcome.position}"
         else:
-            self._keys.pop(hold_id, None)
-            self._ended[hold_id] = outcome.position
+            self._keys.pop(name, None)
+            self._ended[name] = outcome.position
 
     async def _look(self) -> _Look:
-        wanted = {"projections": [tracked_as(holds)], "within_s": POLL_S, "limit": AT_ONCE_MAX}
-        rows = await self._reads.fetch("holds_due", {**wanted, "asked": list(self._ended)})
+        wanted = {"projections": [tracked_as(self._kind.projection)], "within_s": POLL_S, "limit": AT_ONCE_MAX}
+        rows = await self._reads.fetch(self._kind.query, {**wanted, "asked": list(self._ended)})
         as_of = rows[0]["as_of"]
-        self._ended = {hold_id: position for hold_id, position in self._ended.items() if position > as_of}
-        shown = [row for row in rows if row["hold_id"] is not None]
+        self._ended = {name: position for name, position in self._ended.items() if position > as_of}
+        shown = [row for row in rows if row[self._kind.key] is not None]
         to_come = (row["due_in_s"] for row in shown if row["due_in_s"] > 0)
         return _Look(
             as_of,
             rows[0]["head"],
-            [row["hold_id"] for row in shown if row["due_in_s"] <= 0],
+            [row[self._kind.key] for row in shown if row["due_in_s"] <= 0],
             min(to_come, default=POLL_S),
         )

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_mod
 from commands.account import BookName, ChangeLimits, CloseAccount, FreezeAccount, OpenAccount, UnfreezeAccount
 from commands.book import OpenBook
 from commands.command import Asked, Command, Decided, ask, book_named, hashed
+from commands.escrow import ExpireEscrow, FundEscrow, ReleaseEscrow
 from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
 from commands.journal import PostEntry, ReverseEntry
 from commands.payment import (
@@ -49,6 +50,9 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     CaptureHold,
     VoidHold,
     ExpireHold,
+    FundEscrow,
+    ReleaseEscrow,
+    ExpireEscrow,
     CreatePayment,
     AttachMethod,
     ConfirmPayment,
@@ -63,8 +67,8 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     ResolveOutcome,
     RecordSettlement,
 )
-"""Every command that can be asked by itself or in a batch. An approval cannot: it is one person's own, and who gives it
-stands in the request's head alone."""
+"""Every command that can be asked by itself or in a batch. An approval cannot, nor the word that a condition is met: it
+is one person's own, and who gives it stands in the request's head alone."""
 
 BATCH_MAX: Final = 10_000
 """Commands of one batch."""

@@ -54,7 +54,7 @@ def _currency(code: str) -> str:
     return code
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Postgres, a terminal and a CSV file all take; a control character is a mistake or an attack."""
     if not text.isprintable():
         raise ValueError("control characters are not allowed")
@@ -86,7 +86,7 @@ Name = Annotated[str, StringConstraints(max_length=200, pattern=CODE)]
 Currency = Annotated[str, StringConstraints(pattern="^[A-Z]{3}$"), AfterValidator(_currency)]
 Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
 Limit = Annotated[int, Field(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
-Text = Annotated[str, StringConstraints(max_length=500), AfterValidator(_plain)]
+Text = Annotated[str, StringConstraints(max_length=500), AfterValidator(plain)]
 Instant = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_utc), Field(strict=False)]
 Day = Annotated[date, BeforeValidator(_day), Field(strict=False)]
 
@@ -101,10 +101,11 @@ def _shown(prefix: str) -> WithJsonSchema:
 
 AccountId = Annotated[UUID, _typeid(ids.ACCOUNT), _shown(ids.ACCOUNT)]
 EntryId = Annotated[UUID, _typeid(ids.ENTRY), _shown(ids.ENTRY)]
+EscrowId = Annotated[UUID, _typeid(ids.ESCROW), _shown(ids.ESCROW)]
 HoldId = Annotated[UUID, _typeid(ids.HOLD), _shown(ids.HOLD)]
 PaymentId = Annotated[UUID, _typeid(ids.PAYMENT), _shown(ids.PAYMENT)]
 DisputeId = Annotated[UUID, _typeid(ids.DISPUTE), _shown(ids.DISPUTE)]
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(_plain)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(plain)]
 MetadataMap = Annotated[dict[MetadataKey, Text], Field(max_length=50)]
 
 
@@ -147,7 +148,7 @@ class Command(BaseModel, ABC):
 
     @abstractmethod
     def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
-        """What has to be looked up before it is decided, as (`book`, `account`, `entry`, `hold`, `payment` or
+        """What has to be looked up before it is decided, as (`book`, `account`, `entry`, `hold`, `payment`, `escrow` or
         `settlement`, id).
 
         Asked again after each look-up, since what it finds may lead on.

@@ -20,6 +20,7 @@ from commands.batch import PostBatch
 from commands.command import Asked
 from domain import account as account_rules
 from domain import book as book_rules
+from domain import escrow as escrow_rules
 from domain import hold as hold_rules
 from domain import payment as payment_rules
 from domain.account import Account
@@ -38,6 +39,7 @@ from domain.errors import (
     Unavailable,
     refusal_from,
 )
+from domain.escrow import Escrow
 from domain.events import (
     EVENTS,
     BatchPosted,
@@ -45,6 +47,7 @@ from domain.events import (
     CommandRefused,
     EntryPosted,
     EntryReversed,
+    EscrowEvent,
     HoldCaptured,
     HoldExpired,
     HoldIncreased,
@@ -79,8 +82,8 @@ _RESOLVE_PAUSES_S = (0.0, 0.1, 0.3, *repeat(1.0, 6))
 class Outcome(Struct, frozen=True):
     """The answer to a command: what it did (the first event is the one it is known by), or the refusal that was kept.
 
-    `account`, `hold` and `payment` are as the command left them, for a command upon one. `replayed` says that this is
-    the first answer, given again. `items` are the answers to a batch's commands, in order.
+    `account`, `hold`, `payment` and `escrow` are as the command left them, for a command upon one. `replayed` says that
+    this is the first answer, given again. `items` are the answers to a batch's commands, in order.
     """
 
     recorded: tuple[Recorded, ...]
@@ -89,6 +92,7 @@ class Outcome(Struct, frozen=True):
     account: Account | None = None
     hold: Hold | None = None
     payment: Payment | None = None
+    escrow: Escrow | None = None
     items: "tuple[Answer, ...]" = ()
 
     @property
@@ -411,6 +415,8 @@ class Desk:
                     draft.payments[stream] = payment_rules.fold(stream, events)
                 elif noun == "settlement":
                     draft.settlements[stream] = _settlement(events)
+                elif noun == "escrow":
+                    draft.escrows[stream] = escrow_rules.fold(stream, events)
                 else:
                     draft.entries[stream] = _entry(events)
 
@@ -530,6 +536,8 @@ class _Decided:
         events = _until(self._streams[first.stream_id], first)
         if isinstance(event, PaymentEvent):
             return Outcome((first,), None, True, payment=payment_rules.fold(first.stream_id, events))
+        if isinstance(event, EscrowEvent):
+            return Outcome((first,), None, True, escrow=escrow_rules.fold(first.stream_id, events))
         if isinstance(event, HoldPlaced | HoldIncreased | HoldCaptured | HoldVoided | HoldExpired):
             return Outcome((first,), None, True, hold=hold_rules.fold(first.stream_id, [e.event for e in events]))
         return Outcome((first,), None, True, account=account_rules.fold(first.stream_id, [e.event for e in events]))
@@ -551,6 +559,7 @@ class _Decided:
             account=draft.accounts.get(stream),
             hold=_now_held(draft, added[0]),
             payment=_now_paid(draft, added),
+            escrow=_now_in_escrow(draft, added),
         )
 
     def _refuse(self, asked: Asked, refusal: Refusal) -> Outcome:
@@ -586,6 +595,14 @@ def _now_paid(draft: Draft, added: list[Recorded]) -> Payment | None:
     return draft.payments.get(stream) or payment_rules.fold(stream, added)
 
 
+def _now_in_escrow(draft: Draft, added: list[Recorded]) -> Escrow | None:
+    """As with payments."""
+    stream, event = added[0].stream_id, added[0].event
+    if not isinstance(event, EscrowEvent):
+        return None
+    return draft.escrows.get(stream) or escrow_rules.fold(stream, added)
+
+
 def _until(raws: Sequence[RawEvent], first: Recorded) -> list[Recorded]:
     """Up to what the command left there, which may be more than its first event: the same metadata, no other command's.
 
@@ -606,6 +623,8 @@ def _is_known(draft: Draft, noun: str, stream: UUID) -> bool:
         return stream in draft.payments
     if noun == "settlement":
         return stream in draft.settlements
+    if noun == "escrow":
+        return stream in draft.escrows
     return stream in (draft.books if noun == "book" else draft.entries)
 
 

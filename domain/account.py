@@ -97,7 +97,9 @@ class Account(Struct, frozen=True):
         return found
 
 
-RESERVED: Final = ("clearing:", "suspense:", "settlement:", "fees:")
+ESCROW: Final = "escrow:"
+"""How the codes of accounts begin that hold what escrows set apart, which moves with them alone."""
+RESERVED: Final = ("clearing:", "suspense:", "settlement:", "fees:", ESCROW)
 """How the codes of accounts begin that Daybook opens itself and must always be able to post to."""
 
 

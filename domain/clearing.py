@@ -304,7 +304,7 @@ def opening(
     for code in codes:
         name = ids.account_id(book_id, code)
         if name not in known:
-            event = _opening(book_id, code, currency, books.now)
+            event = opened(book_id, code, currency, books.now)
             made.append((name, 1, event))
             known[name] = account_rules.opened(name, event)
     return made, known
@@ -315,7 +315,7 @@ _TYPES: Final = {"settlement": Type.ASSET, "fees": Type.EXPENSE}
 somebody owes the book."""
 
 
-def _opening(book_id: UUID, code: str, currency: str, now: datetime) -> AccountOpened:
+def opened(book_id: UUID, code: str, currency: str, now: datetime) -> AccountOpened:
     """Without limits: what has happened is booked."""
     return AccountOpened(
         book_id=book_id,

@@ -58,9 +58,17 @@ class AccountCodeTaken(Refusal):
 
 @dataclass(eq=False)
 class AccountCodeReserved(Refusal):
-    """Accounts whose codes begin with `clearing:` or `suspense:` are Daybook's own, to be read and posted to alone."""
+    """Accounts whose codes begin with `clearing:`, `suspense:`, `settlement:`, `fees:` or `escrow:` are Daybook's own."""
 
     code = "account_code_reserved"
+    account_id: UUID
+
+
+@dataclass(eq=False)
+class AccountHoldsEscrows(Refusal):
+    """The account holds what escrows set apart: it is posted to by what happens to them, and never by hand."""
+
+    code = "account_holds_escrows"
     account_id: UUID
 
 
@@ -510,6 +518,154 @@ class SettlementRecordedAlready(Refusal):
 
     code = "settlement_recorded_already"
     settlement_id: UUID
+
+
+@dataclass(eq=False)
+class EscrowNotFound(Refusal):
+    """No escrow has that id."""
+
+    code = "escrow_not_found"
+    escrow_id: UUID
+
+
+@dataclass(eq=False)
+class EscrowEnded(Refusal):
+    """The escrow has ended: all of it was released or returned, or it expired."""
+
+    code = "escrow_ended"
+    escrow_id: UUID
+    ended: str
+    """`released`, `returned`, `divided` or `expired`."""
+
+
+@dataclass(eq=False)
+class EscrowIsExpired(Refusal):
+    """The escrow's time has come; what is left of it goes where it was agreed, and nothing more is done with it."""
+
+    code = "escrow_expired"
+    escrow_id: UUID
+    expires_at: datetime
+
+
+@dataclass(eq=False)
+class EscrowIsNotDue(Refusal):
+    """The escrow's time has not come yet."""
+
+    code = "escrow_not_due"
+    transient = True
+    escrow_id: UUID
+    expires_at: datetime
+
+
+@dataclass(eq=False)
+class EscrowExpiresInPast(Refusal):
+    """The escrow would expire before it begins."""
+
+    code = "escrow_expires_in_past"
+    expires_at: datetime
+
+
+@dataclass(eq=False)
+class EscrowToSameAccount(Refusal):
+    """An escrow is from one account for another."""
+
+    code = "escrow_to_same_account"
+    account_id: UUID
+
+
+@dataclass(eq=False)
+class EscrowPartNotFound(Refusal):
+    """The escrow has no part of that name."""
+
+    code = "escrow_part_not_found"
+    escrow_id: UUID
+    part: str
+
+
+@dataclass(eq=False)
+class EscrowPartEnded(Refusal):
+    """Nothing is left of that part: it was released or returned."""
+
+    code = "escrow_part_ended"
+    escrow_id: UUID
+    part: str
+
+
+@dataclass(eq=False)
+class EscrowNotReady(Refusal):
+    """What is to be released still waits for a condition or an approval."""
+
+    code = "escrow_not_ready"
+    transient = True
+    escrow_id: UUID
+    parts: list[str]
+
+
+@dataclass(eq=False)
+class EscrowAmountExceeded(Refusal):
+    """More is asked for than is left of the part."""
+
+    code = "escrow_amount_exceeded"
+    escrow_id: UUID
+    part: str
+    currency: str
+    requested: int
+    left: int
+
+
+@dataclass(eq=False)
+class EscrowConditionNotFound(Refusal):
+    """The escrow has no condition of that name."""
+
+    code = "escrow_condition_not_found"
+    escrow_id: UUID
+    condition: str
+
+
+@dataclass(eq=False)
+class EscrowConditionIsMet(Refusal):
+    """The condition has been met before."""
+
+    code = "escrow_condition_met"
+    escrow_id: UUID
+    condition: str
+
+
+@dataclass(eq=False)
+class EscrowAttesterUnfit(Refusal):
+    """That the condition is met is for others to say."""
+
+    code = "escrow_attester_unfit"
+    escrow_id: UUID
+    condition: str
+    attester: str
+
+
+@dataclass(eq=False)
+class EscrowApproverUnfit(Refusal):
+    """That is for others to approve."""
+
+    code = "escrow_approver_unfit"
+    escrow_id: UUID
+    approver: str
+
+
+@dataclass(eq=False)
+class EscrowApproverIsMaker(Refusal):
+    """Whoever funded an escrow does not approve what becomes of it."""
+
+    code = "escrow_approver_is_maker"
+    escrow_id: UUID
+    approver: str
+
+
+@dataclass(eq=False)
+class EscrowApprovedBefore(Refusal):
+    """That approver has approved the same before."""
+
+    code = "escrow_approved_before"
+    escrow_id: UUID
+    approver: str
 
 
 @dataclass(eq=False)

@@ -487,6 +487,121 @@ class SettlementRecorded(Event, frozen=True, kw_only=True):
     entry_id: UUID | None = None
 
 
+class EscrowCondition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Something that somebody in `by` has to say is so; with nobody there, anybody but who funded the escrow."""
+
+    name: str
+    by: tuple[str, ...] = ()
+
+
+class EscrowTerms(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """All of the conditions met, and so many approvals given by different approvers."""
+
+    conditions: tuple[str, ...] = ()
+    approvals: int = 0
+    approvers: tuple[str, ...] = ()
+
+
+class EscrowPart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Part of an escrow, in minor units, and on what terms it is released."""
+
+    name: str
+    amount: int
+    release: EscrowTerms
+
+
+class EscrowEvent(Event, frozen=True, kw_only=True):
+    """One of an escrow's own."""
+
+
+class EscrowFunded(EscrowEvent, frozen=True, kw_only=True):
+    """Money of the depositor was set apart for the beneficiary: the entry is what it did, in the same commit.
+
+    What is left when its time comes goes where `on_expiry` says: `return` to the depositor, `release` to the
+    beneficiary. Without terms of its own a return asks for the approvals that a release does.
+    """
+
+    name: ClassVar[str] = "escrow.funded.v1"
+    book_id: UUID
+    depositor_id: UUID
+    beneficiary_id: UUID
+    amount: int
+    currency: str
+    expires_at: datetime
+    on_expiry: str = "return"
+    conditions: tuple[EscrowCondition, ...] = ()
+    parts: tuple[EscrowPart, ...]
+    return_terms: EscrowTerms | None = None
+    entry_id: UUID
+    description: str = ""
+    reference: str = ""
+    metadata: dict[str, str] = {}
+
+
+class EscrowConditionMet(EscrowEvent, frozen=True, kw_only=True):
+    """Somebody who may has said that it is so. The attester is the event's actor too."""
+
+    name: ClassVar[str] = "escrow.condition_met.v1"
+    condition: str
+    attester: str
+    evidence: str = ""
+
+
+class EscrowReleaseApproved(EscrowEvent, frozen=True, kw_only=True):
+    """One approver's yes to the release of a part. The approver is the event's actor too."""
+
+    name: ClassVar[str] = "escrow.release_approved.v1"
+    part: str
+    approver: str
+
+
+class EscrowReleased(EscrowEvent, frozen=True, kw_only=True):
+    """`amount` of the part, in minor units, went to the beneficiary by the entry; on suspense if it could not."""
+
+    name: ClassVar[str] = "escrow.released.v1"
+    part: str
+    amount: int
+    entry_id: UUID
+    suspended: bool = False
+
+
+class EscrowReleaseRefused(EscrowEvent, frozen=True, kw_only=True):
+    """The part is ready, and the beneficiary's account could not take it; `reason` is the refusal's code."""
+
+    name: ClassVar[str] = "escrow.release_refused.v1"
+    part: str
+    reason: str
+
+
+class EscrowReturnApproved(EscrowEvent, frozen=True, kw_only=True):
+    """One approver's yes to a return: of an amount of a part, of all that is left of it, or of all that is left.
+
+    It takes the place of what the same approver agreed to before.
+    """
+
+    name: ClassVar[str] = "escrow.return_approved.v1"
+    approver: str
+    part: str | None = None
+    amount: int | None = None
+    reason: str = ""
+
+
+class EscrowReturned(EscrowEvent, frozen=True, kw_only=True):
+    """`amount` of the part, in minor units, went back to the depositor by the entry; on suspense if it could not."""
+
+    name: ClassVar[str] = "escrow.returned.v1"
+    part: str
+    amount: int
+    entry_id: UUID
+    suspended: bool = False
+
+
+class EscrowExpired(EscrowEvent, frozen=True, kw_only=True):
+    """Its time had come. What was left goes where it has to, right after this, in the same commit."""
+
+    name: ClassVar[str] = "escrow.expired.v1"
+
+
 class BatchPosted(Event, frozen=True, kw_only=True):
     """Commands that were asked together; what they did follows right after it, each under its own key."""
 
@@ -547,7 +662,9 @@ class Recorded(Struct, frozen=True):
 
 
 EVENTS: Final[dict[str, type[Event]]] = {
-    cls.name: cls for cls in [*Event.__subclasses__(), *PaymentEvent.__subclasses__()] if cls is not PaymentEvent
+    cls.name: cls
+    for cls in [*Event.__subclasses__(), *PaymentEvent.__subclasses__(), *EscrowEvent.__subclasses__()]
+    if cls not in (PaymentEvent, EscrowEvent)
 }
 
 

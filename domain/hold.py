@@ -11,8 +11,9 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.account import Account, must_allow, must_be_open
+from domain.account import ESCROW, Account, must_allow, must_be_open
 from domain.errors import (
+    AccountHoldsEscrows,
     AccountNotFound,
     AmountTooLarge,
     CaptureExceedsHold,
@@ -90,7 +91,8 @@ def place(
         side: Of `account_id`; None for the one on which its balance falls.
 
     Raises:
-        HoldToSameAccount, HoldExpiresInPast, AccountNotFound, CurrencyMismatch, AccountIsFrozen, AccountIsClosed.
+        HoldToSameAccount, HoldExpiresInPast, AccountNotFound, AccountHoldsEscrows, CurrencyMismatch, AccountIsFrozen,
+        AccountIsClosed.
         TotalTooLarge, InsufficientFunds, CeilingExceeded: A limit, with the hold counted.
     """
     if account_id == destination_id:
@@ -101,6 +103,8 @@ def place(
         account = accounts.get(name)
         if account is None or account.book_id != book_id:
             raise AccountNotFound(name)
+        if account.code.startswith(ESCROW):
+            raise AccountHoldsEscrows(account.id)
         if account.currency != currency:
             raise CurrencyMismatch(account.id, currency, account.currency)
     side = side or accounts[account_id].type.normal_side.other

@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 ACCOUNT: Final = "acc"
 BOOK: Final = "book"
 ENTRY: Final = "je"
+ESCROW: Final = "esc"
 HOLD: Final = "hold"
 PAYMENT: Final = "pay"
 SETTLEMENT: Final = "set"
@@ -18,8 +19,11 @@ DISPUTE: Final = "dp"
 
 PREFIX_OF_FIELD: Final = {
     "account_id": ACCOUNT,
+    "beneficiary_id": ACCOUNT,
     "book_id": BOOK,
+    "depositor_id": ACCOUNT,
     "entry_id": ENTRY,
+    "escrow_id": ESCROW,
     "hold_id": HOLD,
     "payment_id": PAYMENT,
     "settlement_id": SETTLEMENT,

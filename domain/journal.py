@@ -7,8 +7,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from domain.account import Account, balance, must_allow, must_be_open
+from domain.account import ESCROW, Account, balance, must_allow, must_be_open
 from domain.errors import (
+    AccountHoldsEscrows,
     AccountNotFound,
     ConditionFailed,
     CurrencyMismatch,
@@ -65,6 +66,7 @@ def post(
     conditions: Sequence[Condition] = (),
     recipe: dict[str, Any] | None = None,
     reverses: UUID | None = None,
+    by_escrow: bool = False,
 ) -> EntryPosted:
     """Record postings together.
 
@@ -75,10 +77,12 @@ def post(
         now: When it is decided, for limits that change with time.
         conditions: What must be so before it.
         recipe: What the postings were worked out from, kept beside them.
+        by_escrow: Whether it is what happens to an escrow, which alone moves what escrows set apart.
 
     Raises:
         EntryUnbalanced: Debits and credits differ in a currency.
         AccountNotFound: An account does not exist in this book.
+        AccountHoldsEscrows: An account is not to be posted to by hand.
         ConditionFailed: A condition does not hold.
         CurrencyMismatch: A posting is in another currency than its account.
         AccountIsFrozen, AccountIsClosed: An account takes no postings.
@@ -91,6 +95,8 @@ def post(
         account = accounts.get(posting.account_id)
         if account is None or account.book_id != book_id:
             raise AccountNotFound(posting.account_id)
+        if account.code.startswith(ESCROW) and not by_escrow:
+            raise AccountHoldsEscrows(account.id)
         if posting.currency != account.currency:
             raise CurrencyMismatch(account.id, posting.currency, account.currency)
         must_be_open(account)

@@ -13,12 +13,14 @@ from msgspec import Struct
 
 from domain import account as account_rules
 from domain import book as book_rules
+from domain import escrow as escrow_rules
 from domain import hold as hold_rules
 from domain import payment as payment_rules
 from domain import posting
 from domain.account import Account
 from domain.audit import Seal, seal_hash
 from domain.book import Book
+from domain.escrow import Escrow
 from domain.events import (
     AccountOpened,
     BatchPosted,
@@ -26,6 +28,8 @@ from domain.events import (
     CommandRefused,
     EntryPosted,
     EntryReversed,
+    EscrowEvent,
+    EscrowFunded,
     Event,
     HoldCaptured,
     HoldExpired,
@@ -123,6 +127,7 @@ class Ledger:
         self.holds: MutableMapping[UUID, Hold | None] = {}
         self.payments: MutableMapping[UUID, Payment | None] = {}
         self.settlements: MutableMapping[UUID, SettlementRecorded | None] = {}
+        self.escrows: MutableMapping[UUID, Escrow | None] = {}
 
     def apply(self, recorded: Recorded) -> None:
         """Bring what is known of the things this event touches up to date; the rest is left to be looked up."""
@@ -149,6 +154,13 @@ class Ledger:
             case SettlementRecorded():
                 if stream in self.settlements:
                     self.settlements[stream] = event
+            case EscrowFunded():
+                if stream in self.escrows:
+                    self.escrows[stream] = escrow_rules.created(stream, event, recorded.metadata.actor)
+            case EscrowEvent():
+                escrow = self.escrows.get(stream)
+                if escrow is not None:
+                    self.escrows[stream] = escrow_rules.evolve(escrow, event)
             case EntryReversed():
                 entry = self.entries.get(stream)
                 if entry is not None:
@@ -185,7 +197,8 @@ class Ledger:
     def forget(self) -> None:
         """Drop everything known, as after a long gap or a failure; it is looked up again when needed."""
         for mapping in (
-            *(self.books, self.accounts, self.totals, self.entries, self.holds, self.payments, self.settlements),
+            *(self.books, self.accounts, self.totals, self.entries, self.holds, self.payments),
+            *(self.settlements, self.escrows),
         ):
             mapping.clear()
 
@@ -213,6 +226,7 @@ class Draft(Ledger):
         self.holds = Overlay(base.holds)
         self.payments = Overlay(base.payments)
         self.settlements = Overlay(base.settlements)
+        self.escrows = Overlay(base.escrows)
         self.events: list[RawEvent] = []
         self.postings: list[PostingRow] = []
 
@@ -265,6 +279,7 @@ class Draft(Ledger):
             base.holds.update(self.holds)
             base.payments.update(self.payments)
             base.settlements.update(self.settlements)
+            base.escrows.update(self.escrows)
             base.events.extend(self.events)
             base.postings.extend(self.postings)
         else:

@@ -10,6 +10,7 @@ from domain.events import (
     CommandRefused,
     EntryPosted,
     EntryReversed,
+    EscrowFunded,
     HoldCaptured,
     HoldExpired,
     HoldIncreased,
@@ -50,7 +51,7 @@ def project(recorded: Recorded) -> Iterator[Change]:
             HoldPlaced() | HoldIncreased() | HoldCaptured() | HoldVoided() | HoldExpired()
         ):
             row["book_id"] = event.book_id
-        case BatchPosted() | PaymentIntentCreated() | SettlementRecorded():
+        case BatchPosted() | PaymentIntentCreated() | SettlementRecorded() | EscrowFunded():
             row["book_id"] = event.book_id
         case BookOpened():
             row["book_id"] = recorded.stream_id

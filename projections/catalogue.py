@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from projections import accounts, audit_trail, holds, journal, payments, settlements
+from projections import accounts, audit_trail, escrows, holds, journal, payments, settlements
 from projections.projection import Projection
 
-ALL: Final[tuple[Projection, ...]] = (accounts, journal, holds, payments, settlements, audit_trail)
+ALL: Final[tuple[Projection, ...]] = (accounts, journal, holds, payments, settlements, escrows, audit_trail)

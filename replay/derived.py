@@ -1,4 +1,4 @@
-"""What follows from the events: accounts, holds and payments as they stand, and the posting rows of each event.
+"""What follows from the events: accounts, holds, payments and escrows as they stand, and each event's posting rows.
 
 Written apart from `domain.ledger` and `domain.posting.rows`, which wrote what is checked here.
 """
@@ -24,6 +24,8 @@ from domain.events import (
     CommandRefused,
     EntryPosted,
     EntryReversed,
+    EscrowEvent,
+    EscrowFunded,
     HoldCaptured,
     HoldExpired,
     HoldIncreased,
@@ -35,6 +37,8 @@ from domain.events import (
     SettlementRecorded,
 )
 from domain.posting import Posting
+from replay.escrows import ACCOUNTS as OF_ESCROWS
+from replay.escrows import Escrows, EscrowThen
 from replay.holds import Holds, HoldThen
 from replay.logged import Entry, understood_id
 from replay.payments import Payments, PaymentThen, Stream
@@ -124,7 +128,7 @@ _DEBIT, _CREDIT, _HELD_DEBIT, _HELD_CREDIT = (
 
 
 class Derived:
-    """Everything known after the events applied so far: per book, account, hold and payment, nothing per entry.
+    """Everything known after the events applied so far: per book, account, hold, payment and escrow, nothing per entry.
 
     Args:
         stream: What is read again of a payment that was over, and was let go, when more happens to it.
@@ -146,6 +150,9 @@ class Derived:
         self.payments = self._payments.known
         """Those that are not over."""
         self._settlements = Settlements(self._contradicts, self.payments)
+        self._escrows = Escrows(self._contradicts)
+        self.escrows = self._escrows.known
+        """Those that live."""
         self._unlinked: dict[UUID, UUID] = {}
         """Entries whose mirror was posted, with that mirror, until they are marked reversed."""
         self._tally = tally
@@ -160,15 +167,22 @@ class Derived:
         """The payment that was over with the last event."""
         return self._payments.over
 
+    @property
+    def escrow_over(self) -> EscrowThen | None:
+        """The escrow that ended with the last event."""
+        return self._escrows.over
+
     def finish(self) -> None:
         """No more events: what the last ones promised is still owed."""
         self._payments.finish()
         self._settlements.finish()
+        self._escrows.finish()
 
     def apply(self, recorded: Recorded) -> Sequence[Posted]:
         """One more event; the postings it makes."""
         event = recorded.event
         self._payments.take(recorded)
+        self._escrows.take(recorded)
         self._holds.take(recorded)
         self._settlements.take(recorded)
         match event:
@@ -183,11 +197,11 @@ class Derived:
             case AccountLimitsChanged():
                 self._change_limits(recorded, event)
             case PaymentIntentCreated():
-                account = self.accounts.get(event.account_id)
-                if account is None or (account.book_id, account.currency) != (event.book_id, event.currency):
-                    name = ids.show(ids.ACCOUNT, event.account_id)
-                    self._contradicts(recorded, f"account {name} in the payment's book and currency", "none such")
-            case CommandRefused() | BatchPosted() | PaymentEvent() | SettlementRecorded():
+                self._must_be_there(recorded, event.account_id, event.book_id, event.currency)
+            case EscrowFunded():
+                for account_id in (event.depositor_id, event.beneficiary_id):
+                    self._must_be_there(recorded, account_id, event.book_id, event.currency)
+            case CommandRefused() | BatchPosted() | PaymentEvent() | SettlementRecorded() | EscrowEvent():
                 pass
             case AccountOpened():
                 self._open_account(recorded, event)
@@ -204,9 +218,15 @@ class Derived:
                 raise AssertionError(event)
         return ()
 
+    def _must_be_there(self, recorded: Recorded, account_id: UUID, book_id: UUID, currency: str) -> None:
+        account = self.accounts.get(account_id)
+        if account is None or (account.book_id, account.currency) != (book_id, currency):
+            name = ids.show(ids.ACCOUNT, account_id)
+            self._contradicts(recorded, f"account {name} in its book and currency", "none such")
+
     def post(self, entry: Entry) -> Sequence[Posted] | None:
         """One more event, which is such an entry; None, and nothing done, if `apply` has more to say of it."""
-        if self._holds.waits or self._payments.waits or self._settlements.waits:
+        if self._holds.waits or self._payments.waits or self._settlements.waits or self._escrows.waits:
             return None
         legs = []
         for posting in entry.postings:
@@ -320,7 +340,9 @@ class Derived:
             position=recorded.position,
         )
         totals = self._meet(recorded.stream_id)
-        totals.account, totals.book, totals.currency = account, event.book_id.bytes, jsonb(event.currency)[1:].decode()
+        totals.account, totals.currency = account, jsonb(event.currency)[1:].decode()
+        if not event.code.startswith(OF_ESCROWS):  # Of what moves those there is always more to say.
+            totals.book = event.book_id.bytes
         self._note_limits(recorded, event, None)
 
     def _change_limits(self, recorded: Recorded, event: AccountLimitsChanged) -> None:

@@ -16,6 +16,7 @@ from domain.events import (
     CommandRefused,
     EntryPosted,
     EntryReversed,
+    EscrowFunded,
     HoldCaptured,
     HoldExpired,
     HoldIncreased,
@@ -28,6 +29,7 @@ from domain.events import (
 )
 from domain.rail import BankAccount, Card, Iban, Method, UpiAddress
 from replay.derived import Derived, Posted
+from replay.escrows import EscrowThen, PartThen
 from replay.holds import HoldThen
 from replay.logged import Entry
 from replay.matching import Matching
@@ -43,6 +45,7 @@ JOURNAL: Final = "journal.v2"
 HOLDS: Final = "holds.v1"
 PAYMENTS: Final = "payments.v2"
 SETTLEMENTS: Final = "settlements.v1"
+ESCROWS: Final = "escrows.v1"
 AUDIT_TRAIL: Final = "audit_trail.v1"
 """What keeps each read model, by the name its progress is kept under: another version may derive otherwise."""
 
@@ -267,6 +270,8 @@ class _Streamed:
     patient = False
     """Whether later rows may take the place of those expected before."""
     takes = True
+    key = itemgetter(slice(6, 14))
+    """The position, of a row that begins with it."""
 
     def __init__(self, stored: Stored, derived: Derived, upto: int, findings: Findings) -> None:
         self.tally = Tally(self.rows.table, findings)
@@ -274,7 +279,7 @@ class _Streamed:
         self._stored = stored
         self._derived = derived
         self._stopped_at = NOWHERE
-        self._matching: Matching[bytes, bytes] = Matching(self.found(), _AT, self._differ, patient=self.patient)
+        self._matching: Matching[bytes, bytes] = Matching(self.found(), self.key, self._differ, patient=self.patient)
 
     def found(self) -> Iterator[bytes]:
         return self._stored.read_model_rows(self.rows, order=self.order)
@@ -306,15 +311,11 @@ class _Streamed:
 
     def _differ(self, at: bytes, expected: bytes | None, found: bytes | None) -> None:
         """The same value may be written in several ways, if it is JSON."""
-        position = int.from_bytes(at, "big", signed=True)
+        position = int.from_bytes(at[:8], "big", signed=True)
         values = [self.rows.unpack(row) if row is not None else None for row in (expected, found)]
         if position < self._stopped_at and values[0] != values[1]:
             words = contrast(self.rows.names, *values)
             self.tally.problem(self.code, position, f"{self.rows.table} at {position}", *words)
-
-
-_AT: Final = itemgetter(slice(6, 14))
-"""The position, of a row that begins with it."""
 
 
 class _Holds(_Streamed):
@@ -481,6 +482,84 @@ class _Disputes(_OfPayments):
         )
 
 
+class _OfEscrows(_Streamed):
+    """Rows of each escrow as soon as it has ended, in that order; of the ones that still live in the end."""
+
+    code = "escrows_differ"
+    order = "changed"
+
+    def plain(self, entry: Entry, rows: Sequence[Posted]) -> None:
+        """None: no escrow ends with it."""
+
+    def row(self, recorded: Recorded) -> None:
+        """None by itself: whether there are any, the escrow that has ended says."""
+        if self._derived.escrow_over is not None:
+            self._expect(self._derived.escrow_over)
+
+    def finish(self) -> None:
+        over = self._derived.escrow_over
+        for escrow in self._derived.escrows.values():
+            if over is None or escrow.id != over.id:
+                self._expect(escrow)
+        super().finish()
+        self.tally.through = self.upto
+
+    def stop_before(self, position: int) -> None:
+        self.tally.leave(f"the table is as of {self.upto}, and the log can be followed only to {position - 1}")
+
+    def _expect(self, escrow: EscrowThen) -> None:
+        rows = [self.rows.pack(values) for values in self.as_it_stands(escrow)]
+        self.tally.checked += len(rows)
+        self._matching.expect(rows)
+
+    def as_it_stands(self, escrow: EscrowThen) -> Iterable[Row]:
+        raise NotImplementedError
+
+
+class _Escrows(_OfEscrows):
+    rows = layout(
+        "escrows",
+        "position escrow_id:uuid book_id:uuid depositor_id:uuid beneficiary_id:uuid created_at:timestamptz status:text"
+        " amount released returned suspended currency:text expires_at:timestamptz on_expiry:text conditions:jsonb"
+        " met:jsonb return_terms:jsonb returns:jsonb maker:text description:text reference:text metadata:jsonb"
+        " version:int4 changed changed_at:timestamptz",
+    )
+
+    def as_it_stands(self, escrow: EscrowThen) -> Iterable[Row]:
+        funded, terms = escrow.funded, escrow.funded.return_terms
+        agreed = {name: {"part": part, "amount": amount} for name, (part, amount) in escrow.returns.items()}
+        yield (
+            *(escrow.position, escrow.id, funded.book_id, funded.depositor_id, funded.beneficiary_id),
+            *(escrow.created_at, escrow.status, funded.amount, escrow.released, escrow.returned, escrow.suspended),
+            *(funded.currency, funded.expires_at, funded.on_expiry),
+            *([{"name": one.name, "by": one.by} for one in funded.conditions], escrow.met),
+            terms and {"approvals": terms.approvals, "approvers": terms.approvers},
+            *(agreed, escrow.maker, funded.description or None, funded.reference or None, funded.metadata or None),
+            *(escrow.version, escrow.changed, escrow.changed_at),
+        )
+
+
+class _EscrowParts(_OfEscrows):
+    """All of an escrow's parts have its position, and are told apart by their numbers."""
+
+    rows = layout(
+        "escrow_parts",
+        "position number:int4 escrow_id:uuid name:text amount released returned conditions:jsonb approvals:int4"
+        " approvers:jsonb approved:jsonb blocked:text changed",
+    )
+    key = itemgetter(slice(6, 22))
+
+    def as_it_stands(self, escrow: EscrowThen) -> Iterable[Row]:
+        return (self._part(escrow, part) for part in escrow.parts.values())
+
+    def _part(self, escrow: EscrowThen, part: PartThen) -> Row:
+        return (
+            *(escrow.position, part.number, escrow.id, part.name, part.amount, part.released, part.returned),
+            *(part.terms.conditions, part.terms.approvals, part.terms.approvers, part.approved),
+            *(part.blocked or None, part.changed),
+        )
+
+
 def _told_of(method: Method | None) -> dict[str, Any] | None:
     """Of account numbers the last four characters."""
     match method:
@@ -630,7 +709,7 @@ class _AuditTrail(_Streamed):
                 book = event.book_id
             case HoldPlaced() | HoldIncreased() | HoldCaptured() | HoldVoided() | HoldExpired():
                 book = event.book_id
-            case PaymentIntentCreated():
+            case PaymentIntentCreated() | EscrowFunded():
                 book = event.book_id
             case BookOpened():
                 book = recorded.stream_id
@@ -658,11 +737,14 @@ class _AuditTrail(_Streamed):
         payment = self._derived.payments.get(thing)
         if payment is not None:
             return payment.intent.book_id
+        escrow = self._derived.escrows.get(thing)
+        if escrow is not None:
+            return escrow.funded.book_id
         first = next(iter(self._stored.stream(thing)), None)
         if first is None or first.position >= position:
             return None
         event = decode(first.name, first.payload)
-        names_book = EntryPosted | HoldPlaced | PaymentIntentCreated | SettlementRecorded
+        names_book = EntryPosted | HoldPlaced | PaymentIntentCreated | SettlementRecorded | EscrowFunded
         return event.book_id if isinstance(event, names_book) else None
 
 
@@ -686,6 +768,8 @@ def read_models(stored: Stored, derived: Derived, head: int, findings: Findings)
         (PAYMENTS, _PaymentRequests),
         (PAYMENTS, _Disputes),
         (SETTLEMENTS, _Settlements),
+        (ESCROWS, _Escrows),
+        (ESCROWS, _EscrowParts),
         (AUDIT_TRAIL, _AuditTrail),
     )
     for projection, kind in kinds:

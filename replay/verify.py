@@ -47,6 +47,8 @@ CHECKS = (
     "payment_requests",
     "disputes",
     "settlements",
+    "escrows",
+    "escrow_parts",
     "audit_trail",
 )
 

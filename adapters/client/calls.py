@@ -25,6 +25,7 @@ from adapters.client.resources import (
     BalanceSheet,
     Book,
     ChangedAccount,
+    ChangedEscrow,
     ChangedHold,
     ChangedPayment,
     Checkout,
@@ -34,6 +35,9 @@ from adapters.client.resources import (
     DisputeState,
     Entry,
     ErrorCatalogue,
+    Escrow,
+    EscrowStatus,
+    EscrowStory,
     EventCatalogue,
     Hold,
     HoldStatus,
@@ -213,6 +217,19 @@ class HoldFilter(Paging, total=False):
     status: HoldStatus
 
 
+class EscrowFilter(Paging, total=False):
+    """Which escrows. `expires_before`, `waits_for_condition` and `waits_for_approver` are of open ones."""
+
+    book: str
+    depositor: str
+    beneficiary: str
+    status: EscrowStatus
+    reference: str
+    expires_before: datetime
+    waits_for_condition: str
+    waits_for_approver: str
+
+
 class PaymentFilter(Paging, total=False):
     """Which payments. `request_state`: with a request in that state, which a rail has still to answer.
 
@@ -368,6 +385,36 @@ class ExchangeGiven(TypedDict):
     amount: int
     rate: str
     rate_source: NotRequired[str]
+
+
+class ConditionGiven(TypedDict):
+    """What one of `by` has to say is so; with nobody named, anybody but who funded the escrow."""
+
+    name: str
+    by: NotRequired[Sequence[str]]
+
+
+class ReturnTermsGiven(TypedDict):
+    """So many of these have to agree."""
+
+    approvals: int
+    approvers: Sequence[str]
+
+
+class ReleaseTermsGiven(TypedDict, total=False):
+    """All of these conditions, and so many approvals of these."""
+
+    conditions: Sequence[str]
+    approvals: int
+    approvers: Sequence[str]
+
+
+class PartGiven(TypedDict):
+    """A part of an escrow, and on what terms it is released. `amount` is in minor units."""
+
+    name: str
+    amount: int
+    release: ReleaseTermsGiven
 
 
 class CardGiven(TypedDict):
@@ -610,6 +657,71 @@ def void_hold(hold: str, *, reason: str = "", **asking: Unpack[Asking]) -> Call[
 def expire_hold(hold: str, **asking: Unpack[Asking]) -> Call[ChangedHold]:
     """End a hold whose time has come."""
     return _of_hold("expire_hold", "expire", ChangedHold, hold, {}, asking)
+
+
+def fund_escrow(
+    book: str,
+    depositor: str,
+    beneficiary: str,
+    amount: int,
+    currency: str,
+    *,
+    expires_at: datetime,
+    parts: Sequence[PartGiven],
+    conditions: Sequence[ConditionGiven] = (),
+    on_expiry: Literal["return", "release"] = "return",
+    return_terms: ReturnTermsGiven | None = None,
+    description: str = "",
+    reference: str = "",
+    metadata: Mapping[str, str] | None = None,
+    **asking: Unpack[Asking],
+) -> Call[ChangedEscrow]:
+    """Set minor units of the account `depositor` apart for `beneficiary`, in parts that are released by their terms."""
+    body = {
+        "book": book,
+        "depositor": depositor,
+        "beneficiary": beneficiary,
+        "amount": amount,
+        "currency": currency,
+        "expires_at": expires_at,
+        "on_expiry": on_expiry,
+        "conditions": conditions or None,
+        "parts": parts,
+        "return_terms": return_terms,
+        "description": description,
+        "reference": reference,
+        "metadata": metadata,
+    }
+    return _command("fund_escrow", "/v1/escrows", ChangedEscrow, body, asking)
+
+
+def meet_condition(escrow: str, condition: str, *, evidence: str = "", **asking: Unpack[Asking]) -> Call[ChangedEscrow]:
+    """Say, as this client's actor, that a condition is met. It cannot be part of a batch."""
+    return _of_escrow("", "conditions", escrow, {"condition": condition, "evidence": evidence}, asking)
+
+
+def approve_release(escrow: str, part: str, **asking: Unpack[Asking]) -> Call[ChangedEscrow]:
+    """Approve, as this client's actor, the release of a part. It cannot be part of a batch."""
+    return _of_escrow("", "approve", escrow, {"part": part}, asking)
+
+
+def release_escrow(
+    escrow: str, part: str | None = None, amount: int | None = None, **asking: Unpack[Asking]
+) -> Call[ChangedEscrow]:
+    """Release what is ready and could not be released when it became so."""
+    return _of_escrow("release_escrow", "release", escrow, {"part": part, "amount": amount}, asking)
+
+
+def return_escrow(
+    escrow: str, part: str | None = None, amount: int | None = None, *, reason: str = "", **asking: Unpack[Asking]
+) -> Call[ChangedEscrow]:
+    """Agree, as this client's actor, that some or all of it goes back. It cannot be part of a batch."""
+    return _of_escrow("", "return", escrow, {"part": part, "amount": amount, "reason": reason}, asking)
+
+
+def expire_escrow(escrow: str, **asking: Unpack[Asking]) -> Call[ChangedEscrow]:
+    """End an escrow whose time has come."""
+    return _of_escrow("expire_escrow", "expire", escrow, {}, asking)
 
 
 def create_payment(
@@ -858,6 +970,16 @@ def list_holds(**filters: Unpack[HoldFilter]) -> Listing[Hold]:
     return _list("/v1/holds", Page[Hold], lambda hold: hold.id, filters)
 
 
+def read_escrow(escrow: str, **reading: Unpack[Reading]) -> Call[EscrowStory]:
+    """The escrow of that id, with what its parts wait for, its journal entries and all that happened to it."""
+    return _read(f"/v1/escrows/{_step(escrow)}", EscrowStory, reading)
+
+
+def list_escrows(**filters: Unpack[EscrowFilter]) -> Listing[Escrow]:
+    """Escrows, newest first."""
+    return _list("/v1/escrows", Page[Escrow], lambda escrow: escrow.id, filters)
+
+
 def read_payment(payment: str, **reading: Unpack[Reading]) -> Call[PaymentStory]:
     """The payment of that id, with its requests, holds, journal entries and all that happened to it."""
     return _read(f"/v1/payments/{_step(payment)}", PaymentStory, reading)
@@ -1019,6 +1141,11 @@ def _of_account(
 
 def _of_hold(command: str, verb: str, of: type[T], hold: str, body: Mapping[str, Any], asking: Asking) -> Call[T]:
     return _command(command, f"/v1/holds/{_step(hold)}/{verb}", of, body, asking, named={"hold_id": hold})
+
+
+def _of_escrow(command: str, verb: str, escrow: str, body: Mapping[str, Any], asking: Asking) -> Call[ChangedEscrow]:
+    path = f"/v1/escrows/{_step(escrow)}/{verb}"
+    return _command(command, path, ChangedEscrow, body, asking, named={"escrow_id": escrow})
 
 
 def _of_payment(

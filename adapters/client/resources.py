@@ -17,6 +17,7 @@ def _typeid(kind: str) -> Meta:
 AccountId = Annotated[str, _typeid("acc")]
 BookId = Annotated[str, _typeid("book")]
 EntryId = Annotated[str, _typeid("je")]
+EscrowId = Annotated[str, _typeid("esc")]
 HoldId = Annotated[str, _typeid("hold")]
 PaymentId = Annotated[str, _typeid("pay")]
 SettlementId = Annotated[str, _typeid("set")]
@@ -28,6 +29,7 @@ Side = Literal["debit", "credit"]
 AccountType = Literal["asset", "liability", "equity", "revenue", "expense"]
 AccountStatus = Literal["open", "frozen", "closed"]
 HoldStatus = Literal["held", "captured", "voided", "expired"]
+EscrowStatus = Literal["funded", "partially_released", "released", "returned", "divided", "expired"]
 PaymentStatus = Literal[
     "requires_payment_method",
     "requires_confirmation",
@@ -264,6 +266,103 @@ class Hold(_Hold, frozen=True, kw_only=True):
     destination_code: str
     actor: str
     recorded_at: datetime
+
+
+class EscrowCondition(Struct, frozen=True, kw_only=True):
+    """What one of `by` has to say is so, and who has; with nobody there, anybody but who funded the escrow may."""
+
+    name: str
+    by: list[str]
+    met_by: str | None
+
+
+class ReturnTerms(Struct, frozen=True, kw_only=True):
+    """So many of these have to agree to a return."""
+
+    approvals: int
+    approvers: list[str]
+
+
+class ReturnAgreed(Struct, frozen=True, kw_only=True):
+    """What an approver has agreed to have returned; all that is left, of that part or at all, where there is null."""
+
+    approver: str
+    part: str | None
+    amount: Minor | None
+
+
+class EscrowPartWaitsFor(Struct, frozen=True, kw_only=True):
+    """The conditions that are not met, how many approvals are not given, and who may give them."""
+
+    conditions: list[str]
+    approvals: int
+    approvers: list[str]
+
+
+class EscrowPartMade(Struct, frozen=True, kw_only=True):
+    """A part of an escrow and what it waits for. Of one that is ready `blocked` is why it was not released at once."""
+
+    name: str
+    amount: Minor
+    released: Minor
+    returned: Minor
+    status: Literal["waiting", "ready", "released", "returned", "divided"]
+    conditions: list[str]
+    approvals: int
+    approvers: list[str]
+    approved_by: list[str]
+    blocked: str | None
+
+
+class EscrowPart(EscrowPartMade, frozen=True, kw_only=True):
+    """A part of an escrow; `waits_for` is null of one that is ready or over."""
+
+    waits_for: EscrowPartWaitsFor | None
+
+
+class _Escrow(Resource, frozen=True, kw_only=True):
+    object: Literal["escrow"]
+    id: EscrowId
+    book_id: BookId
+    depositor_id: AccountId
+    beneficiary_id: AccountId
+    status: EscrowStatus
+    amount: Minor
+    released: Minor
+    returned: Minor
+    held: Minor
+    currency: Currency
+    expires_at: datetime
+    on_expiry: Literal["return", "release"]
+    conditions: list[EscrowCondition]
+    return_terms: ReturnTerms | None
+    returns: list[ReturnAgreed]
+    maker: str
+    description: str
+    reference: str
+    metadata: dict[str, str]
+    version: int
+    position: Position
+
+
+class ChangedEscrow(_Escrow, frozen=True, kw_only=True):
+    """Money of `depositor_id` set apart for `beneficiary_id`, as a command left it; `maker` is who funded it."""
+
+    parts: list[EscrowPartMade]
+
+
+class Escrow(_Escrow, frozen=True, kw_only=True):
+    """Money of `depositor_id` set apart for `beneficiary_id`; `position` is that of the last change.
+
+    `suspended` is how much of what was released or returned at the end no account could take, and is on suspense.
+    """
+
+    depositor_code: str
+    beneficiary_code: str
+    suspended: Minor
+    parts: list[EscrowPart]
+    created_at: datetime
+    changed_at: datetime
 
 
 class CardMethod(Struct, frozen=True, kw_only=True, tag="card", tag_field="type"):
@@ -840,6 +939,16 @@ class SettlementStory(Settlement, frozen=True, kw_only=True):
     """A settlement with its journal entry: null where nothing moved."""
 
     entry: Entry | None
+
+
+class EscrowStory(Escrow, frozen=True, kw_only=True):
+    """An escrow with the journal entries it made, and all that happened to it, in order.
+
+    The entries are as of the answer's position or later.
+    """
+
+    entries: list[Entry]
+    timeline: list[LogEvent]
 
 
 class BatchAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -40,6 +40,11 @@ afterwards. Its whole life, every status and what leads from one to another:
 ![The life of a payment](/docs/payments.svg)""",
     "Settlements": "What rails report of their days: what settled, what came back, and what fits nothing.",
     "Disputes": "What payers dispute: a rail takes the money back at once, and says in the end who was right.",
+    "Escrows": """Money of a depositor, set apart for a beneficiary in parts. A part is released once its conditions are
+met and enough of its approvers have approved, and returned once as many have agreed to that, by `return_terms` where
+there are any. Who attests and who approves is who asks, and whoever funded it approves nothing. When its time has come
+what is ready is released, and all else goes where `on_expiry` says: what an account cannot take then is booked on
+suspense. `divided` is one of which some was released and the rest returned.""",
     "Rails": "What payments go by: acquirers and banks, how they do, and the circuit breakers over them.",
 }
 """What is said of a part of the API."""

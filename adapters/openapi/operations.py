@@ -19,6 +19,7 @@ from commands.account import ChangeLimits, CloseAccount, FreezeAccount, OpenAcco
 from commands.batch import PostBatch
 from commands.book import OpenBook
 from commands.command import Command
+from commands.escrow import ApproveRelease, ExpireEscrow, FundEscrow, MeetCondition, ReleaseEscrow, ReturnEscrow
 from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
 from commands.journal import PostEntry, ReverseEntry
 from commands.payment import (
@@ -46,6 +47,7 @@ from projections.api.balances import BalanceList, BalanceRead
 from projections.api.books import BookList, BookRead
 from projections.api.checkout import CheckoutRead
 from projections.api.disputes import DisputeList, DisputeRead
+from projections.api.escrows import EscrowList, EscrowRead
 from projections.api.events import EventList
 from projections.api.holds import HoldList, HoldRead
 from projections.api.journal import EntryList, EntryRead
@@ -67,8 +69,15 @@ _TAKING: Final[Refusals] = frozenset(
 """Of whatever posts to accounts or sets aside on them."""
 _KEEPING: Final[Refusals] = frozenset({errors.AccountNotFound, errors.AccountCodeReserved, errors.AccountIsClosed})
 """Of whatever changes an account itself."""
-_POSTING: Final[Refusals] = _TAKING | {errors.AccountNotFound, errors.CurrencyMismatch}
+_POSTING: Final[Refusals] = _TAKING | {errors.AccountNotFound, errors.AccountHoldsEscrows, errors.CurrencyMismatch}
 _OF_HOLD: Final[Refusals] = frozenset({errors.HoldNotFound, errors.HoldEnded, errors.HoldOfPayment})
+_OF_ESCROW: Final[Refusals] = frozenset({errors.EscrowNotFound, errors.EscrowEnded, errors.EscrowIsExpired})
+_OF_PART: Final[Refusals] = _OF_ESCROW | {errors.EscrowPartNotFound, errors.EscrowPartEnded}
+_APPROVING: Final[Refusals] = _OF_PART | {
+    errors.EscrowApproverIsMaker,
+    errors.EscrowApproverUnfit,
+    errors.EscrowApprovedBefore,
+}
 _OF_PAYMENT: Final[Refusals] = frozenset({errors.PaymentNotFound, errors.PaymentStatusForbids})
 _OF_RAIL: Final[Refusals] = _OF_PAYMENT | {errors.PaymentOutcomeIsUnknown, errors.PaymentBusy}
 """Of whatever a rail is asked next, which waits until it has answered."""
@@ -96,12 +105,27 @@ COMMANDS: Final[dict[type[Command], Refusals]] = {
         errors.ExchangeWithinCurrency,
         errors.AmountTooLarge,
     },
-    ReverseEntry: _TAKING | {errors.EntryNotFound, errors.EntryAlreadyReversed, errors.EntryIsReversal},
+    ReverseEntry: _TAKING
+    | {errors.EntryNotFound, errors.EntryAlreadyReversed, errors.EntryIsReversal, errors.AccountHoldsEscrows},
     PlaceHold: _POSTING | {errors.HoldToSameAccount, errors.HoldExpiresInPast},
     IncreaseHold: _TAKING | _OF_HOLD | {errors.HoldIsExpired, errors.AmountTooLarge},
     CaptureHold: _TAKING | _OF_HOLD | {errors.HoldIsExpired, errors.CaptureExceedsHold},
     VoidHold: _OF_HOLD | {errors.HoldIsExpired},
     ExpireHold: _OF_HOLD | {errors.HoldIsNotDue},
+    FundEscrow: _TAKING
+    | {
+        errors.AccountNotFound,
+        errors.AccountCodeReserved,
+        errors.CurrencyMismatch,
+        errors.EscrowToSameAccount,
+        errors.EscrowExpiresInPast,
+    },
+    MeetCondition: _OF_ESCROW
+    | {errors.EscrowConditionNotFound, errors.EscrowConditionIsMet, errors.EscrowAttesterUnfit},
+    ApproveRelease: _APPROVING,
+    ReleaseEscrow: _TAKING | _OF_PART | {errors.EscrowNotReady, errors.EscrowAmountExceeded},
+    ReturnEscrow: _TAKING | _APPROVING | {errors.EscrowAmountExceeded},
+    ExpireEscrow: frozenset({errors.EscrowNotFound, errors.EscrowEnded, errors.EscrowIsNotDue}),
     CreatePayment: frozenset(
         {
             errors.AccountNotFound,
@@ -268,6 +292,20 @@ def _hold(key: str, amount: int, **said: Any) -> Example:
     return Example(key=key, body=body)
 
 
+def _escrow(key: str, *parts: dict[str, Any], **said: Any) -> Example:
+    body = {
+        "book": "shop",
+        "depositor": "liabilities:buyer",
+        "beneficiary": "liabilities:seller",
+        "amount": sum(part["amount"] for part in parts),
+        "currency": "EUR",
+        "expires_at": _UNTIL,
+        "parts": parts,
+        **said,
+    }
+    return Example(key=key, body=body)
+
+
 def _payment(key: str, account: str, amount: int, **said: Any) -> Example:
     return Example(key=key, body={"book": "shop", "account": account, "amount": amount, "currency": "EUR", **said})
 
@@ -301,6 +339,8 @@ _SALE: Final = {"entry": _made(ids.ENTRY, "post_entry", "sale-1")}
 _SPLIT: Final = {"entry": _made(ids.ENTRY, "post_entry", "bill-1")}
 _ORDER: Final = {"hold": _made(ids.HOLD, "place_hold", "order-1")}
 _OFFER: Final = {"hold": _made(ids.HOLD, "place_hold", "order-2")}
+_HOUSE: Final = {"escrow": _made(ids.ESCROW, "fund_escrow", "house-1")}
+_BIKE: Final = {"escrow": _made(ids.ESCROW, "fund_escrow", "bike-1")}
 _INVOICE: Final = {"payment": _made(ids.PAYMENT, "create_payment", "invoice-1")}
 _BASKET: Final = {"payment": _made(ids.PAYMENT, "create_payment", "basket-1")}
 _TAX: Final = {"payment": _made(ids.PAYMENT, "create_payment", "tax-1")}
@@ -340,6 +380,8 @@ OPERATIONS: Final[list[Operation]] = [
         sales=_opening("revenue:sales", "revenue", overdraft_limit=None),
         goods=_opening("expenses:goods", "expense", overdraft_limit=None),
         tax=_opening("liabilities:tax", "liability", overdraft_limit=None),
+        buyer=_opening("liabilities:buyer", "liability", overdraft_limit=50_000_00),
+        seller=_opening("liabilities:seller", "liability", overdraft_limit=None),
         position=_opening("equity:fx:eur", "equity", overdraft_limit=None),
         dollar_position=_opening("equity:fx:usd", "equity", "USD", overdraft_limit=None),
     ),
@@ -464,6 +506,99 @@ OPERATIONS: Final[list[Operation]] = [
         "Holds",
         "Expire a hold that is due",
         resources.ChangedHold,
+        200,
+    ),
+    _command(
+        "fund_escrow",
+        "/v1/escrows",
+        FundEscrow,
+        "Escrows",
+        "Set money apart for somebody, in parts",
+        resources.ChangedEscrow,
+        201,
+        house=_escrow(
+            "house-1",
+            {
+                "name": "deposit",
+                "amount": 2_000_00,
+                "release": {"conditions": ["keys"], "approvals": 1, "approvers": ["cleo", "dana"]},
+            },
+            {"name": "rest", "amount": 18_000_00, "release": {"approvals": 2, "approvers": ["cleo", "dana", "erin"]}},
+            conditions=[{"name": "keys", "by": ["agent"]}],
+            description="Garden house",
+            metadata={"contract": "7"},
+        ),
+        bike=_escrow(
+            "bike-1",
+            {"name": "bike", "amount": 300_00, "release": {"conditions": ["delivered"]}},
+            conditions=[{"name": "delivered"}],
+            return_terms={"approvals": 1, "approvers": ["seller"]},
+            on_expiry="release",
+            reference="bike-1",
+        ),
+    ),
+    _command(
+        "meet_condition",
+        "/v1/escrows/{escrow}/conditions",
+        MeetCondition,
+        "Escrows",
+        "Say that a condition is met",
+        resources.ChangedEscrow,
+        200,
+        by_actor="attester",
+        keys=Example(
+            key="house-1-keys",
+            actor="agent",
+            path=_HOUSE,
+            body={"condition": "keys", "evidence": "Handed over at noon"},
+        ),
+    ),
+    _command(
+        "approve_release",
+        "/v1/escrows/{escrow}/approve",
+        ApproveRelease,
+        "Escrows",
+        "Approve the release of a part",
+        resources.ChangedEscrow,
+        200,
+        by_actor="approver",
+        deposit=Example(key="house-1-deposit", actor="cleo", path=_HOUSE, body={"part": "deposit"}),
+        rest=Example(key="house-1-rest", actor="dana", path=_HOUSE, body={"part": "rest"}),
+    ),
+    _command(
+        "release_escrow",
+        "/v1/escrows/{escrow}/release",
+        ReleaseEscrow,
+        "Escrows",
+        "Release what is ready and could not be released at once",
+        resources.ChangedEscrow,
+        200,
+        early=Example(key="house-1-early", path=_HOUSE, body={"part": "rest"}, refused=errors.EscrowNotReady.code),
+    ),
+    _command(
+        "return_escrow",
+        "/v1/escrows/{escrow}/return",
+        ReturnEscrow,
+        "Escrows",
+        "Agree that some or all of it goes back",
+        resources.ChangedEscrow,
+        200,
+        by_actor="approver",
+        part=Example(
+            key="bike-1-discount",
+            actor="seller",
+            path=_BIKE,
+            body={"part": "bike", "amount": 50_00, "reason": "A scratch"},
+        ),
+        all=Example(key="bike-1-back", actor="seller", path=_BIKE, body={"reason": "Sold to somebody else"}),
+    ),
+    _command(
+        "expire_escrow",
+        "/v1/escrows/{escrow}/expire",
+        ExpireEscrow,
+        "Escrows",
+        "Expire an escrow that is due",
+        resources.ChangedEscrow,
         200,
     ),
     _command(
@@ -839,6 +974,27 @@ OPERATIONS: Final[list[Operation]] = [
         resources.Hold,
         errors.HoldNotFound,
         order=Example(path=_ORDER),
+    ),
+    _read(
+        "list_escrows",
+        "/v1/escrows",
+        EscrowList,
+        "Escrows",
+        resources.Page[resources.Escrow],
+        errors.BookNotFound,
+        errors.AccountNotFound,
+        errors.EscrowNotFound,
+        shop=_SHOP,
+        mine=Example(query={"waits_for_approver": "erin"}),
+    ),
+    _read(
+        "read_escrow",
+        "/v1/escrows/{escrow}",
+        EscrowRead,
+        "Escrows",
+        resources.EscrowStory,
+        errors.EscrowNotFound,
+        house=Example(path=_HOUSE),
     ),
     _read(
         "list_payments",

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from adapters.expiry import Expiry
+from adapters.expiry import ESCROWS, HOLDS, Expiry
 from adapters.observe import logs
 from adapters.observe.handled import Handled
 from adapters.observe.metrics import Metrics
@@ -117,7 +117,8 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
         try:
             async with AsyncExitStack() as stack:
                 reads = await stack.enter_async_context(PostgresReads(dsn))
-                await stack.enter_async_context(running(Expiry(writer, reads, report=failed).run()))
+                for kind in (HOLDS, ESCROWS):
+                    await stack.enter_async_context(running(Expiry(writer, reads, report=failed, of=kind).run()))
                 paying_on, known_rails = await stack.enter_async_context(
                     driven(dsn, writer, reads, wiring or NO_RAILS, metrics, failed)
                 )

@@ -2,12 +2,13 @@
 
 from starlette.routing import Route
 
-from commands.api import account, batch, book, hold, journal, payment, settlement
+from commands.api import account, batch, book, escrow, hold, journal, payment, settlement
 
 routes: list[Route] = [
     *journal.routes,
     *batch.routes,
     *hold.routes,
+    *escrow.routes,
     *payment.routes,
     *settlement.routes,
     *account.routes,

@@ -1,8 +1,8 @@
 """The log itself: a list of events, and a stream of server-sent events that goes on as they are written.
 
 An event's payload is as it was stored, fields that were left out having their defaults; ids of accounts, books,
-entries, holds, payments, settlements and disputes are shown as TypeIDs, any other id (a refused command's own, say) as
-a bare UUID. Of the account number that a payment is paid with only the last four characters are shown.
+entries, holds, payments, settlements, disputes and escrows are shown as TypeIDs, any other id (a refused command's own,
+say) as a bare UUID. Of the account number that a payment is paid with only the last four characters are shown.
 """
 
 import asyncio
@@ -46,6 +46,7 @@ STREAMS_MAX: Final = 100
 PREFIX_OF_KIND: Final[dict[str, str]] = {
     "account": ids.ACCOUNT,
     "book": ids.BOOK,
+    "escrow": ids.ESCROW,
     "hold": ids.HOLD,
     "journal_entry": ids.ENTRY,
     "payment": ids.PAYMENT,

@@ -111,6 +111,10 @@ def _dispute(value: Any) -> UUID:
     return ids.parse(ids.DISPUTE, once(value))
 
 
+def _escrow(value: Any) -> UUID:
+    return ids.parse(ids.ESCROW, once(value))
+
+
 def _book(value: Any) -> UUID:
     """A book by its code or id; an id begins like no code may."""
     name = once(value)
@@ -119,8 +123,10 @@ def _book(value: Any) -> UUID:
 
 def _thing(value: Any) -> UUID:
     kind = once(value).partition("_")[0]
-    if kind not in (ids.ACCOUNT, ids.BOOK, ids.ENTRY, ids.HOLD, ids.PAYMENT, ids.SETTLEMENT):
-        raise ValueError("not the id of an account, a journal entry, a hold, a payment, a settlement or a book")
+    if kind not in (ids.ACCOUNT, ids.BOOK, ids.ENTRY, ids.HOLD, ids.PAYMENT, ids.SETTLEMENT, ids.ESCROW):
+        raise ValueError(
+            "not the id of an account, a journal entry, a hold, a payment, a settlement, an escrow or a book"
+        )
     return ids.parse(kind, once(value))
 
 
@@ -132,12 +138,13 @@ AccountId = Annotated[UUID, BeforeValidator(_account), _typeid("acc")]
 EntryId = Annotated[UUID, BeforeValidator(_entry), _typeid("je")]
 HoldId = Annotated[UUID, BeforeValidator(_hold), _typeid("hold")]
 PaymentId = Annotated[UUID, BeforeValidator(_payment), _typeid("pay")]
+EscrowId = Annotated[UUID, BeforeValidator(_escrow), _typeid("esc")]
 SettlementId = Annotated[UUID, BeforeValidator(_settlement), _typeid("set")]
 DisputeId = Annotated[UUID, BeforeValidator(_dispute), _typeid("dp")]
 BookId = Annotated[UUID, BeforeValidator(_book), _typeid("book")]
 BookName = Annotated[UUID, BeforeValidator(_book), WithJsonSchema({"type": "string"})]
 """A book's code or id."""
-ThingId = Annotated[UUID, BeforeValidator(_thing), _typeid("(acc|je|hold|pay|set|book)")]
+ThingId = Annotated[UUID, BeforeValidator(_thing), _typeid("(acc|je|hold|pay|set|esc|book)")]
 Position = Annotated[int, BeforeValidator(digits), Field(ge=0, le=POSITION_MAX)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_plain)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_plain)]

@@ -850,6 +850,95 @@ LEFT JOIN disputes ON dispute_id = %(dispute)s
 LEFT JOIN payments USING (payment_id)
 LEFT JOIN accounts ON accounts.account_id = payments.account_id;
 
+-- escrows --
+-- Newest first, with their parts. What is waited for is of those that are open, which are few.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), wanted AS NOT MATERIALIZED (
+    SELECT * FROM escrows
+    WHERE (%(book)s::uuid IS NULL OR book_id = %(book)s)
+      AND (%(depositor)s::uuid IS NULL OR depositor_id = %(depositor)s)
+      AND (%(beneficiary)s::uuid IS NULL OR beneficiary_id = %(beneficiary)s)
+      AND (%(status)s::text IS NULL OR status = %(status)s)
+      AND (%(reference)s::text IS NULL OR reference = %(reference)s)
+      AND (%(expires_before)s::timestamptz IS NULL
+           OR (expires_at < %(expires_before)s AND status IN ('funded', 'partially_released')))
+      AND (%(waits_for_condition)s::text IS NULL
+           OR (status IN ('funded', 'partially_released')
+               AND NOT met ? %(waits_for_condition)s::text
+               AND EXISTS (
+                   SELECT FROM escrow_parts AS p
+                   WHERE p.escrow_id = escrows.escrow_id AND p.amount > p.released + p.returned
+                     AND p.conditions ? %(waits_for_condition)s::text
+               )))
+      AND (%(waits_for_approver)s::text IS NULL
+           OR (status IN ('funded', 'partially_released')
+               AND maker <> %(waits_for_approver)s
+               AND EXISTS (
+                   SELECT FROM escrow_parts AS p
+                   WHERE p.escrow_id = escrows.escrow_id AND p.amount > p.released + p.returned
+                     AND p.approvers ? %(waits_for_approver)s::text AND NOT p.approved ? %(waits_for_approver)s::text
+                     AND jsonb_array_length(p.approved) < p.approvals
+               )))
+), page AS (
+    (SELECT * FROM wanted
+     WHERE %(before)s::uuid IS NULL
+       AND (%(after)s::uuid IS NULL OR position < (SELECT position FROM escrows WHERE escrow_id = %(after)s))
+     ORDER BY position DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT * FROM wanted
+     WHERE %(before)s::uuid IS NOT NULL
+       AND position > (SELECT position FROM escrows WHERE escrow_id = %(before)s)
+     ORDER BY position LIMIT %(limit)s)
+)
+SELECT as_of, head, escrow_id, page.book_id, depositor_id, depositor.code AS depositor_code, beneficiary_id,
+       beneficiary.code AS beneficiary_code, page.status, amount, released, returned, suspended, page.currency,
+       expires_at, on_expiry, conditions, met, return_terms, returns, maker, description, reference, page.metadata,
+       created_at, changed_at, page.version, changed,
+       ARRAY(SELECT to_jsonb(p) FROM escrow_parts AS p WHERE p.escrow_id = page.escrow_id ORDER BY p.number) AS parts
+FROM t
+LEFT JOIN page ON true
+LEFT JOIN accounts AS depositor ON depositor.account_id = depositor_id
+LEFT JOIN accounts AS beneficiary ON beneficiary.account_id = beneficiary_id
+ORDER BY page.position DESC;
+
+-- escrow --
+-- One, by its id.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, escrow_id, escrows.book_id, depositor_id, depositor.code AS depositor_code, beneficiary_id,
+       beneficiary.code AS beneficiary_code, escrows.status, amount, released, returned, suspended, escrows.currency,
+       expires_at, on_expiry, conditions, met, return_terms, returns, maker, description, reference, escrows.metadata,
+       created_at, changed_at, escrows.version, changed,
+       ARRAY(SELECT to_jsonb(p) FROM escrow_parts AS p WHERE p.escrow_id = escrows.escrow_id ORDER BY p.number) AS parts
+FROM t
+LEFT JOIN escrows ON escrow_id = %(escrow)s
+LEFT JOIN accounts AS depositor ON depositor.account_id = depositor_id
+LEFT JOIN accounts AS beneficiary ON beneficiary.account_id = beneficiary_id;
+
+-- escrow_events --
+-- What happened to it up to a position, in its order: from the log alone.
+SELECT head AS as_of, head, position, stream, version, name, recorded_at, metadata, payload, NULL AS scope_opened
+FROM (SELECT daybook.head() AS head) AS log
+LEFT JOIN daybook.events ON stream = %(escrow)s AND position <= %(until)s::bigint
+ORDER BY version;
+
+-- escrows_due --
+-- As of holds: those whose time has come or soon will, by the clock of the database.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, escrow_id, extract(epoch FROM expires_at - now())::float8 AS due_in_s
+FROM t
+LEFT JOIN escrows
+    ON status IN ('funded', 'partially_released') AND expires_at <= now() + %(within_s)s * interval '1 second'
+    AND escrow_id <> ALL (%(asked)s::uuid[])
+ORDER BY expires_at LIMIT %(limit)s;
+
 -- audit_trail --
 -- Newest first. What happened to one thing, its own events and the refused commands upon it, is found by the log's own
 -- index of streams and the few scopes; the first event of a scope says what kind of thing it is. Long texts are
