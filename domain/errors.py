@@ -58,7 +58,7 @@ class AccountCodeTaken(Refusal):
 
 @dataclass(eq=False)
 class AccountCodeReserved(Refusal):
-    """Accounts whose codes begin with `clearing:`, `suspense:`, `settlement:`, `fees:` or `escrow:` are Daybook's own."""
+    """Accounts whose codes begin `clearing:`, `suspense:`, `settlement:`, `fees:` or `escrow:` are Daybook's own."""
 
     code = "account_code_reserved"
     account_id: UUID

@@ -38,7 +38,7 @@ class MemoryStored:
         self.all_postings = list(store.postings)
         self.tracking: dict[str, int] = {}
         self.unreadable = {"entries", "holds", "payments", "payment_requests", "disputes", "settlements"}
-        self.unreadable |= {"audit_trail", "days"}
+        self.unreadable |= {"escrows", "escrow_parts", "audit_trail", "days"}
 
     def head(self) -> Seal | None:
         return self.all_seals[-1] if self.all_seals else None

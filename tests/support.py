@@ -434,7 +434,7 @@ def _check_postings(books: Books) -> dict[UUID, tuple[int, int]]:
                     ledger.before_capture = before
                     _check_capture(stream, shape, holds[stream], books.events[event.position])
             case name:
-                assert name.startswith(("payment.", "settlement.")) or name in (
+                assert name.startswith(("payment.", "settlement.", "escrow.")) or name in (
                     "book.opened",
                     "command.refused",
                     "batch.posted",

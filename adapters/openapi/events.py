@@ -16,6 +16,15 @@ from domain.events import (
     BookOpened,
     Break,
     CommandRefused,
+    EscrowCondition,
+    EscrowFunded,
+    EscrowPart,
+    EscrowReleaseApproved,
+    EscrowReleased,
+    EscrowReleaseRefused,
+    EscrowReturnApproved,
+    EscrowReturned,
+    EscrowTerms,
     Event,
     PaymentAnswerContradicted,
     PaymentDisputeClosed,
@@ -71,11 +80,20 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "outcome": "done",
     "fee": 24,
     "respond_by": _WHEN,
+    "condition": "delivered",
+    "attester": "courier",
+    "evidence": "Signed for at 12:04",
 }
 """By the field's name; what is not here is made from its type, or left out if it may be."""
 
 _SPECIAL: Final[dict[type[Event], dict[str, Any]]] = {
     BookOpened: {"code": "main", "title": "Main book"},
+    EscrowFunded: {
+        "conditions": (EscrowCondition("delivered", ("courier",)),),
+        "parts": (EscrowPart("goods", 1050, EscrowTerms(("delivered",), 1, ("cleo", "dana"))),),
+    },
+    **dict.fromkeys((EscrowReleaseApproved, EscrowReleased, EscrowReturnApproved, EscrowReturned), {"part": "goods"}),
+    EscrowReleaseRefused: {"part": "goods", "reason": "account_frozen"},
     CommandRefused: {"code": "account_closed", "details": {"account_id": str(_BANK)}},
     PaymentAnswerContradicted: {
         "said": {"answer": "declined", "code": "05", "reason": "do_not_honor", "message": "", "retry": "never"}

@@ -19,6 +19,7 @@ from adapters.web import health, qr, rails
 from commands import batch
 from commands.api import routes as command_routes
 from commands.batch import PostBatch
+from commands.escrow import ApproveRelease, MeetCondition, ReturnEscrow
 from commands.payment import ApprovePayment, CheckoutPayment
 from domain.errors import REFUSALS, PaymentAnswerKnown, PaymentNotDue, Refusal
 from domain.events import EVENTS, decode
@@ -53,9 +54,11 @@ def test_every_route_is_described() -> None:
 def test_every_command_is_described() -> None:
     """
     What can be asked in a batch can be asked by itself, and the refusals of both are listed. By itself alone: what a
-    payer asks; and an approval, since who gives it is who asks, and a batch has one actor for what it says of anybody.
+    payer asks; and what is one person's word, since who gives it is who asks, and a batch has one actor for what it
+    says of anybody.
     """
-    assert set(COMMANDS) == {*batch.COMMANDS, PostBatch, ApprovePayment, CheckoutPayment}
+    words = {ApprovePayment, ApproveRelease, MeetCondition, ReturnEscrow}
+    assert set(COMMANDS) == {*batch.COMMANDS, PostBatch, CheckoutPayment, *words}
     assert {operation.command for operation in OPERATIONS} - {None} == set(COMMANDS)
 
 
