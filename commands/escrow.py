@@ -57,29 +57,39 @@ class ConditionAsked(_Agreed):
     by: Actors = ()
 
 
+def _must_be_reachable(approvals: int, approvers: Sequence[str]) -> None:
+    if (approvals == 0) is not (not approvers) or approvals > len(approvers):
+        raise ValueError("as many approvals as there are approvers at most, and none only of none")
+
+
 class ReturnAsked(_Agreed):
     """So many of these have to agree. Whoever funded the escrow approves nothing, named or not."""
 
-    approvals: Annotated[int, Field(ge=0, le=MANY)] = 0
-    approvers: Actors = ()
+    approvals: Annotated[int, Field(ge=1, le=MANY)]
+    approvers: Actors
 
     @model_validator(mode="after")
     def _can_be_reached(self) -> Self:
-        if (self.approvals == 0) is not (not self.approvers) or self.approvals > len(self.approvers):
-            raise ValueError("as many approvals as there are approvers at most, and none only of none")
+        _must_be_reachable(self.approvals, self.approvers)
         return self
 
     def terms(self) -> EscrowTerms:
         return EscrowTerms(approvals=self.approvals, approvers=self.approvers)
 
 
-class ReleaseAsked(ReturnAsked):
-    """All of these conditions have to be met, and so many of these approvers have to approve."""
+class ReleaseAsked(_Agreed):
+    """All of these conditions have to be met, and so many of these approvers have to approve: one or the other at least.
+
+    Whoever funded the escrow approves nothing, named or not.
+    """
 
     conditions: Labels = ()
+    approvals: Annotated[int, Field(ge=0, le=MANY)] = 0
+    approvers: Actors = ()
 
     @model_validator(mode="after")
     def _waits_for_something(self) -> Self:
+        _must_be_reachable(self.approvals, self.approvers)
         if not self.conditions and not self.approvals:
             raise ValueError("a part waits for a condition or an approval")
         return self
@@ -132,8 +142,6 @@ class FundEscrow(Command):
                 raise ValueError("two parts, or two conditions, are called the same")
         if {*named} != {name for part in self.parts for name in part.release.conditions}:
             raise ValueError("every condition is one that a part waits for, and the other way round")
-        if self.return_terms is not None and not self.return_terms.approvals:
-            raise ValueError("somebody has to agree to a return")
         return self
 
     @property

@@ -300,7 +300,7 @@ def _escrow(key: str, *parts: dict[str, Any], **said: Any) -> Example:
         "amount": sum(part["amount"] for part in parts),
         "currency": "EUR",
         "expires_at": _UNTIL,
-        "parts": parts,
+        "parts": list(parts),
         **said,
     }
     return Example(key=key, body=body)

@@ -11,6 +11,7 @@ from commands.account import ChangeLimits, CloseAccount, FreezeAccount, OpenAcco
 from commands.api.account import account
 from commands.api.asking import changed, put, understood
 from commands.api.book import book
+from commands.api.escrow import escrow
 from commands.api.hold import hold
 from commands.api.journal import entry
 from commands.api.payment import payment, with_secret
@@ -19,6 +20,7 @@ from commands.batch import PostBatch
 from commands.book import OpenBook
 from commands.command import Command
 from commands.desk import Answer, Outcome
+from commands.escrow import ExpireEscrow, FundEscrow, ReleaseEscrow
 from commands.hold import CaptureHold, ExpireHold, IncreaseHold, PlaceHold, VoidHold
 from commands.journal import PostEntry, ReverseEntry
 from commands.payment import (
@@ -55,6 +57,9 @@ ANSWERS: Final[dict[type[Command], tuple[int, _Resource]]] = {
     CaptureHold: (201, entry),
     VoidHold: (200, hold),
     ExpireHold: (200, hold),
+    FundEscrow: (201, escrow),
+    ReleaseEscrow: (200, escrow),
+    ExpireEscrow: (200, escrow),
     CreatePayment: (201, payment),
     AttachMethod: (200, payment),
     ConfirmPayment: (200, payment),

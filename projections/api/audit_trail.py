@@ -15,6 +15,7 @@ from projections.api.parameters import BookName, EventKind, Key, Page, Position,
 _KIND_OF_NOUN: Final = {
     "account": ids.ACCOUNT,
     "book": ids.BOOK,
+    "escrow": ids.ESCROW,
     "hold": ids.HOLD,
     "journal_entry": ids.ENTRY,
     "payment": ids.PAYMENT,

@@ -154,8 +154,9 @@ def test_tampering(deals: str, table: str, column: str, value: str, which: str) 
     Edited by SQL: the mismatch has its code, and nothing else is blamed.
     """
     over = "(status IN ('released', 'divided'))" if table == "escrows" else "(amount = released)"
-    tamper(deals, f"UPDATE daybook_read.{table} SET {column} = {value} WHERE ctid ="
-                  f" (SELECT ctid FROM daybook_read.{table} ORDER BY {WHICH[which].format(over=over)} LIMIT 1)")  # fmt: skip
+    picked = WHICH[which].format(over=over)
+    tamper(deals, f"UPDATE daybook_read.{table} SET {column} = {value}"
+                  f" WHERE ctid = (SELECT ctid FROM daybook_read.{table} ORDER BY {picked} LIMIT 1)")  # fmt: skip
 
     report = checked(deals)
 

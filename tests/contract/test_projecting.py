@@ -281,7 +281,8 @@ def test_runners_follow_the_log_as_it_grows(database: str) -> None:
         status = projections.status()
 
     assert sorted(took)[5] < projecting.POLL_S / 2
-    assert [s.name for s in status] == ["accounts", "journal", "holds", "payments", "settlements", "audit_trail"]
+    names = ["accounts", "journal", "holds", "payments", "settlements", "escrows", "audit_trail"]
+    assert [s.name for s in status] == names
     assert all(s.running and s.error is None and s.lag_events == 0 and s.lag_s == 0 for s in status)
     assert not any(s.running for s in projections.status())
 
@@ -452,7 +453,7 @@ def test_one_projection_fails_alone_and_recovers(database: str, monkeypatch: pyt
     with following(database, events) as projections:
         wait_until(lambda: projections.status()[1].failed_at == head)
         failed = projections.status()[1]
-        wait_until(lambda: [s.position for s in projections.status()] == [head, head - 1, *3 * [head]])
+        wait_until(lambda: [s.position for s in projections.status()] == [head, head - 1, *4 * [head]])
         query(database, f"DELETE FROM daybook_read.entries WHERE entry_id = '{entry}' RETURNING 1")
         wait_until(lambda: at(projections, head))
 

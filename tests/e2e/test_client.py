@@ -30,6 +30,7 @@ from adapters.client import (
 )
 from adapters.client.resources import CardMethod, ChangedPayment, PostedEntry
 from adapters.openapi.operations import OPERATIONS
+from commands import escrow as escrow_commands
 from commands import journal as journal_commands
 from commands import payment as payment_commands
 from tests.serving import TOP, head, serving
@@ -166,7 +167,7 @@ def test_arguments_are_those_of_the_models(operation: Any) -> None:
 
     taken = set(arguments(function)) - {"key", "dry_run"} - ({"secret"} if operation.by_secret else set())
 
-    renamed = {f"{noun}_id": noun for noun in ("account", "hold", "entry", "payment")} | {"commands": "calls"}
+    renamed = {f"{noun}_id": noun for noun in ("account", "hold", "entry", "payment", "escrow")} | {"commands": "calls"}
     fields = set(operation.model.model_fields) - {"format", "after", operation.by_actor}
     wanted = {renamed.get(name, name) for name in fields}
     assert taken == wanted
@@ -194,11 +195,15 @@ def arguments(function: Callable[..., Any]) -> Iterator[str]:
         (calls.BankAccountGiven, payment_commands.BankAccountAsked),
         (calls.IbanGiven, payment_commands.IbanAsked),
         (calls.UpiGiven, payment_commands.UpiAsked),
+        (calls.PartGiven, escrow_commands.PartAsked),
+        (calls.ReleaseTermsGiven, escrow_commands.ReleaseAsked),
+        (calls.ReturnTermsGiven, escrow_commands.ReturnAsked),
+        (calls.ConditionGiven, escrow_commands.ConditionAsked),
     ],
 )
 def test_parts_are_those_of_the_models(given: Any, model: Any) -> None:
     """
-    What postings, splits, exchanges and methods are made of is what Daybook takes, required where it is required.
+    What postings, splits, exchanges, methods and escrows are made of is what Daybook takes, and required where it is.
     """
     assert set(get_type_hints(given)) == set(model.model_fields)
     assert given.__required_keys__ == {name for name, field in model.model_fields.items() if field.is_required()}

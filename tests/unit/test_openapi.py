@@ -18,6 +18,7 @@ from adapters.openapi.routes import routes as document_routes
 from adapters.web import health, qr, rails
 from commands import batch
 from commands.api import routes as command_routes
+from commands.api.batch import ANSWERS
 from commands.batch import PostBatch
 from commands.escrow import ApproveRelease, MeetCondition, ReturnEscrow
 from commands.payment import ApprovePayment, CheckoutPayment
@@ -60,6 +61,7 @@ def test_every_command_is_described() -> None:
     words = {ApprovePayment, ApproveRelease, MeetCondition, ReturnEscrow}
     assert set(COMMANDS) == {*batch.COMMANDS, PostBatch, CheckoutPayment, *words}
     assert {operation.command for operation in OPERATIONS} - {None} == set(COMMANDS)
+    assert set(ANSWERS) == set(batch.COMMANDS)
 
 
 def test_every_refusal_can_happen_somewhere() -> None:
