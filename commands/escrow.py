@@ -78,7 +78,7 @@ class ReturnAsked(_Agreed):
 
 
 class ReleaseAsked(_Agreed):
-    """All of these conditions have to be met, and so many of these approvers have to approve: one or the other at least.
+    """All of these conditions have to be met, and so many of these approvers have to approve: one of both at least.
 
     Whoever funded the escrow approves nothing, named or not.
     """

@@ -453,7 +453,7 @@ def test_one_projection_fails_alone_and_recovers(database: str, monkeypatch: pyt
     with following(database, events) as projections:
         wait_until(lambda: projections.status()[1].failed_at == head)
         failed = projections.status()[1]
-        wait_until(lambda: [s.position for s in projections.status()] == [head, head - 1, *4 * [head]])
+        wait_until(lambda: [s.position for s in projections.status()] == [head, head - 1, *5 * [head]])
         query(database, f"DELETE FROM daybook_read.entries WHERE entry_id = '{entry}' RETURNING 1")
         wait_until(lambda: at(projections, head))
 

@@ -65,8 +65,17 @@ class Deal:
             "depositor": "buyer",
             **said,
         }
-        ends = {"depositor_id": account_id(fields.pop("depositor")), "beneficiary_id": account_id(beneficiary)}
-        words = {"book_id": BOOK, "escrow_id": ESCROW, "description": "A deal", "reference": "r", "metadata": {}}
+        ends: dict[str, Any] = {
+            "depositor_id": account_id(fields.pop("depositor")),
+            "beneficiary_id": account_id(beneficiary),
+        }
+        words: dict[str, Any] = {
+            "book_id": BOOK,
+            "escrow_id": ESCROW,
+            "description": "A deal",
+            "reference": "r",
+            "metadata": {},
+        }
         self._take(rules.fund(self.books, **ends, **words, **fields))
 
     @property
@@ -80,13 +89,13 @@ class Deal:
 
     def do(self, step: str, **said: Any) -> str:
         """The step's name in the rules; the names of the escrow's events it made, or the refusal's code."""
-        defaults: dict[str, Any] = {
+        unsaid: dict[str, dict[str, Any]] = {
             "meet": {"evidence": ""},
             "release": {"part": None, "amount": None},
             "agree_to_return": {"part": None, "amount": None, "reason": ""},
-        }.get(step, {})
+        }
         try:
-            return self._take(getattr(rules, step)(self.known, self.books, **{**defaults, **said}))
+            return self._take(getattr(rules, step)(self.known, self.books, **{**unsaid.get(step, {}), **said}))
         except Refusal as refusal:
             return refusal.code
 

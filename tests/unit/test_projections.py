@@ -176,7 +176,7 @@ def test_every_event_is_on_record(name: str) -> None:
         "command.refused.v1": CommandRefused(command="close_account", scope=CASH, code="account_closed"),
     }
 
-    if name.startswith(("payment.", "settlement.")):
+    if name.startswith(("payment.", "settlement.", "escrow.")):
         stored = json.loads((VECTORS / f"{name}.json").read_text("utf-8"))[0]["stored"]
         samples[name] = decode(name, stored.encode())
 
@@ -203,7 +203,8 @@ def test_projections_do_not_share_a_name() -> None:
     """
     names = [tracked_as(projection) for projection in ALL]
 
-    assert names == ["accounts.v2", "journal.v2", "holds.v1", "payments.v2", "settlements.v1", "audit_trail.v1"]
+    of_payments = ["payments.v2", "settlements.v1", "escrows.v1"]
+    assert names == ["accounts.v2", "journal.v2", "holds.v1", *of_payments, "audit_trail.v1"]
 
 
 def test_statements_are_read_by_name() -> None:
