@@ -353,7 +353,7 @@ def test_ready(database: str) -> None:
     }
 
 
-PROJECTORS = ("accounts", "journal", "holds", "payments", "settlements", "audit_trail")
+PROJECTORS = ("accounts", "journal", "holds", "payments", "settlements", "escrows", "audit_trail")
 
 
 def test_metrics(database: str) -> None:

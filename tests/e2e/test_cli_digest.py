@@ -12,6 +12,7 @@ from adapters.postgres.projecting import catch_up
 from adapters.postgres.store import PostgresEventStore
 from tests.conftest import Server, database_on
 from tests.e2e.test_cli import Daybook, Ran
+from tests.escrowed import write_escrows
 from tests.paid import write_payments
 from tests.serving import head
 from tests.stored import write_everything
@@ -19,9 +20,10 @@ from tests.stored import write_everything
 
 @pytest.fixture
 def daybook(tmp_path: Path, database: str) -> Daybook:
-    """Of a log with something of everything, payments too, and read models up to its end."""
+    """Of a log with something of everything, payments and escrows too, and read models up to its end."""
     asyncio.run(write_everything(PostgresEventStore(database)))
     asyncio.run(write_payments(PostgresEventStore(database)))
+    asyncio.run(write_escrows(PostgresEventStore(database)))
     catch_up(database)
     return Daybook(tmp_path, DATABASE_URL=database)
 
@@ -47,7 +49,7 @@ def test_replay_equals_live(daybook: Daybook, database: str) -> None:
     models = shown(ran)
     assert ran.code == 0
     assert {model["live"]["read_model"] for model in models} >= {
-        *("books", "accounts", "balances", "entries", "payments", "payment_requests")
+        *("books", "accounts", "balances", "entries", "payments", "payment_requests", "escrows", "escrow_parts")
     }
     assert all(model["equal"] and model["live"] == model["replayed"] for model in models)
     assert {model["live"]["position"] for model in models} == {head(database)}

@@ -17,6 +17,7 @@ from commands.hold import CaptureHold, PlaceHold
 from replay.export import lines
 from tests.conftest import Server, database_on
 from tests.e2e.test_cli import Daybook
+from tests.escrowed import write_escrows
 from tests.paid import write_payments
 from tests.serving import Caller, head, serving, transfer, until
 from tests.stored import MemoryStored, ids_of, ticking, write_everything
@@ -28,10 +29,11 @@ TABLES = ("events", "postings", "seals")
 
 @pytest.fixture
 def written(database: str) -> str:
-    """A database with something of everything, holds and payments too."""
+    """A database with something of everything, holds, payments and escrows too."""
     asyncio.run(write_everything(PostgresEventStore(database)))
     asyncio.run(write_holds(PostgresEventStore(database)))
     asyncio.run(write_payments(PostgresEventStore(database)))
+    asyncio.run(write_escrows(PostgresEventStore(database)))
     return database
 
 
