@@ -13,7 +13,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from commands.command import Command, ask
-from commands.desk import Desk
+from commands.desk import Desk, Outcome
 from commands.escrow import ExpireEscrow
 from commands.hold import ExpireHold
 from domain.errors import (
@@ -71,15 +71,23 @@ class Expiry:
 
     Args:
         report: Told of what should not happen, as (event, details); not of a store that is away.
+        ended: Told of each that this process has ended.
     """
 
     def __init__(
-        self, desk: Desk, reads: Reads, *, report: Callable[[str, BaseException], None], of: Kind = HOLDS
+        self,
+        desk: Desk,
+        reads: Reads,
+        *,
+        report: Callable[[str, BaseException], None],
+        ended: Callable[[Outcome], None] = lambda outcome: None,
+        of: Kind = HOLDS,
     ) -> None:
         self._kind = of
         self._desk = desk
         self._reads = reads
         self._report = report
+        self._tell_ended = ended
         self._told = ""
         self._ended: dict[UUID, int] = {}
         """Those that have ended, by what was answered at that position: the read model may not show it yet."""
@@ -125,6 +133,8 @@ class Expiry:
         else:
             self._keys.pop(name, None)
             self._ended[name] = outcome.position
+            if outcome.refusal is None and not outcome.replayed:
+                self._tell_ended(outcome)
 
     async def _look(self) -> _Look:
         wanted = {"projections": [tracked_as(self._kind.projection)], "within_s": POLL_S, "limit": AT_ONCE_MAX}

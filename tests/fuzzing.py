@@ -32,6 +32,10 @@ RULES: Final = [
     ("value_error", "what is confirmed has a method"),
     ("value_error", "whoever is asked to pay, and is given no link, has an address"),
     ("value_error", "either a state or release|until goes with a state"),
+    ("value_error", "the parts come to the amount|an amount is of a part"),
+    ("value_error", "every condition is one that a part waits for|a part waits for a condition or an approval"),
+    ("value_error", "the same one twice|are called the same"),
+    ("value_error", "as many approvals as there are approvers"),
     ("value_error", "check digits? do|the routing number's last digit"),  # No pattern can do sums.
 ]
 """Faults of requests that fit their schema, as code and message: what the document says in words alone."""
@@ -39,6 +43,12 @@ RULES: Final = [
 
 NOT_TO_SUCCEED: Final = {
     "POST /v1/holds/{hold}/expire",
+    "POST /v1/escrows",
+    "POST /v1/escrows/{escrow}/conditions",
+    "POST /v1/escrows/{escrow}/approve",
+    "POST /v1/escrows/{escrow}/release",
+    "POST /v1/escrows/{escrow}/return",
+    "POST /v1/escrows/{escrow}/expire",
     "GET /v1/payments/{payment}/checkout",
     "GET /v1/payments/{payment}/checkout/qr.svg",
     "GET /v1/payments/{payment}/qr.svg",
@@ -50,9 +60,9 @@ NOT_TO_SUCCEED: Final = {
     "POST /v1/rails/{rail}/breaker",
     "POST /v1/rails/{rail}/routes/{route}/breaker",
 }
-"""Daybook itself ends what is due, before anybody can ask; no rail is there to promise anything, to
-decline it, or to be shut; nobody guesses a
-payment's secret, and no payer has a link to open."""
+"""Daybook itself ends what is due, before anybody can ask; no rail is there to promise anything, to decline it, or to
+be shut; no payer has a link to open; and nobody guesses a payment's secret, an escrow's terms that fit each other, or
+whose word it waits for."""
 
 _keys = count(1)
 

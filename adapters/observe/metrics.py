@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from adapters.observe.handled import Handled
-from commands.desk import SIZES, Desk, Tally
+from commands.desk import SIZES, Desk, Outcome, Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
@@ -95,6 +95,13 @@ class Metrics:
             "daybook_faults", "What should not happen, by event.", ["event"], registry=self._registry
         )
 
+        self._ended = Counter(
+            "daybook_expired",
+            "Holds and escrows ended by this process at their time, and whether any of it is on suspense.",
+            ["kind", "suspended"],
+            registry=self._registry,
+        )
+
     def handled(self, request: Handled) -> None:
         method = request.method if request.method in _METHODS else "other"
         outcome = request.outcome if request.command else ""
@@ -104,6 +111,11 @@ class Metrics:
     def paid(self, method: str, status: str, seconds: float) -> None:
         """A payment was carried through by this process to where rails have nothing more to say for now."""
         self._paid[method, status].take(seconds)
+
+    def ended(self, outcome: Outcome) -> None:
+        """A hold's or an escrow's time has come, and this process has ended it."""
+        suspended = any(getattr(one.event, "suspended", False) for one in outcome.recorded)
+        self._ended.labels("hold" if outcome.escrow is None else "escrow", str(suspended).lower()).inc()
 
     def fault(self, event: str) -> None:
         self._faults.labels(event).inc()

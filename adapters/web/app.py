@@ -118,7 +118,8 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
             async with AsyncExitStack() as stack:
                 reads = await stack.enter_async_context(PostgresReads(dsn))
                 for kind in (HOLDS, ESCROWS):
-                    await stack.enter_async_context(running(Expiry(writer, reads, report=failed, of=kind).run()))
+                    expiry = Expiry(writer, reads, report=failed, ended=metrics.ended, of=kind)
+                    await stack.enter_async_context(running(expiry.run()))
                 paying_on, known_rails = await stack.enter_async_context(
                     driven(dsn, writer, reads, wiring or NO_RAILS, metrics, failed)
                 )

@@ -1,4 +1,4 @@
-"""Holds end at their time by themselves: once, whoever else is at it, and whatever happens to the database."""
+"""Holds and escrows end at their time by themselves: once, whoever else is at it, whatever happens to the database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -10,14 +10,15 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from adapters.expiry import ACTOR, Expiry
+from adapters.expiry import ACTOR, ESCROWS, HOLDS, Expiry, Kind
 from adapters.postgres.projecting import Projections, catch_up
 from adapters.postgres.reads import PostgresReads
 from adapters.postgres.store import PostgresEventStore
 from commands.desk import Desk, Outcome
 from commands.hold import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from domain.errors import Unavailable
-from tests.support import Reports, answers, asked, desk, open_account, open_book, said, transfer
+from tests.escrowed import ESCROW_ACCOUNT, approve, fund, meet, said_by
+from tests.support import Reports, answers, asked, books_of, desk, open_account, open_book, said, transfer
 
 Row = tuple[str, str, datetime]
 
@@ -25,11 +26,11 @@ Row = tuple[str, str, datetime]
 class Process:
     """What one process has: a desk, reads and an expiry that is not started."""
 
-    def __init__(self, desk: Desk, reads: PostgresReads, reports: Reports) -> None:
+    def __init__(self, desk: Desk, reads: PostgresReads, reports: Reports, kind: Kind = HOLDS) -> None:
         self.desk = desk
         self.reads = reads
         self.reports = reports
-        self.expiry = Expiry(desk, reads, report=lambda *told: reports.append(told))
+        self.expiry = Expiry(desk, reads, report=lambda *told: reports.append(told), of=kind)
 
     async def done(self, command: Any) -> Outcome:
         outcome = await self.desk.submit(asked(command))
@@ -46,13 +47,13 @@ class Process:
 
 
 @asynccontextmanager
-async def process(dsn: str) -> AsyncIterator[Process]:
+async def process(dsn: str, kind: Kind = HOLDS) -> AsyncIterator[Process]:
     reports: Reports = []
     working = desk(PostgresEventStore(dsn), reports)
     working.start()
     try:
         async with PostgresReads(dsn) as reads:
-            yield Process(working, reads, reports)
+            yield Process(working, reads, reports, kind)
     finally:
         await working.stop()
 
@@ -91,15 +92,15 @@ def ends(dsn: str) -> list[Row]:
     with psycopg.connect(dsn) as connection:
         return connection.execute(
             "SELECT name, convert_from(metadata, 'UTF8')::jsonb ->> 'actor', recorded_at FROM daybook.events"
-            " WHERE name ~ '^hold[.](captured|voided|expired)|refused' ORDER BY position"
+            " WHERE name ~ '^hold[.](captured|voided|expired)|^escrow.expired|command.refused' ORDER BY position"
         ).fetchall()
 
 
 async def until_ended(dsn: str, number: int) -> list[Row]:
-    """Wait until that many holds have ended."""
+    """Wait until that many have ended."""
     for _ in range(1_000):
         found = await asyncio.to_thread(ends, dsn)
-        if sum(name.startswith("hold.") for name, _, _ in found) >= number:
+        if sum(name.startswith(("hold.", "escrow.")) for name, _, _ in found) >= number:
             return found
         await asyncio.sleep(0.01)
     raise AssertionError("waited in vain")
@@ -135,6 +136,38 @@ def test_two_runners_end_each_hold_once(database: str) -> None:
     late = sorted((at - time).total_seconds() for (_, _, at), time in zip(found, due, strict=True))
     assert late[0] >= 0
     assert late[5] < 0.15, late
+
+
+def test_two_runners_end_each_escrow_once(database: str) -> None:
+    """
+    Two processes with ten escrows, one of them released before its time: nine end once, soon after their time and not
+    before, nothing is refused, and nothing is left of them.
+    """
+
+    async def run() -> tuple[list[Row], datetime]:
+        async with process(database, ESCROWS) as one, process(database, ESCROWS) as other, projecting(database):
+            await open_all(one)
+            for code in ("buyer", "seller"):
+                await one.done(open_account(code, "liability"))
+            due = datetime.now(UTC) + timedelta(seconds=1.5)
+            names = [(await one.done(fund(expires_at=due))).recorded[0].stream_id for _ in range(10)]
+            await one.done(fund())
+            async with expiring(one, other):
+                for step in (meet(names[0], "delivered"), meet(names[0], "intact", "eve"), approve(names[0])):
+                    await one.desk.submit(asked(step, actor=said_by(step)))
+                last = approve(names[0], "eve")
+                await one.desk.submit(asked(last, actor=said_by(last)))
+                await until_ended(database, 9)
+                await asyncio.sleep(0.3)
+            assert one.reports == other.reports == []
+            return ends(database), due
+
+    found, due = asyncio.run(run())
+
+    assert [(name, actor) for name, actor, _ in found] == [("escrow.expired.v1", ACTOR)] * 9
+    assert all(timedelta(0) <= at - due < timedelta(seconds=1) for _, _, at in found)
+    debits, credits = books_of(database).check()[ESCROW_ACCOUNT]
+    assert credits - debits == 100
 
 
 @pytest.mark.parametrize("command", [CaptureHold, VoidHold])

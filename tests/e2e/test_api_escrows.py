@@ -316,6 +316,8 @@ def test_it_ends_at_its_time(database: str, closing: bool) -> None:
         assert (story["returned"], story["suspended"], story["held"]) == (1_000, 1_000 if closing else 0, 0)
         assert desk.refused("agent", f"{path}/conditions", {"condition": "keys"}) == (409, "escrow_ended")
         assert desk.refused("tester", f"{path}/expire", {}) == (409, "escrow_ended")
+        suspended = "true" if closing else "false"
+        assert f'daybook_expired_total{{kind="escrow",suspended="{suspended}"}} 1.0' in desk.get("/metrics").text
         ended_at = datetime.fromisoformat(story["timeline"][1]["recorded_at"])
         assert timedelta(0) <= ended_at - expires_at < timedelta(seconds=1)
 

@@ -17,7 +17,7 @@ EXAMPLES_MAX = 500 if LONG else 8
 """Requests by chance for each operation, beside what its schema's bounds yield."""
 SECONDS_MAX = 3600 if LONG else 300
 
-OPENING = {"open_book", "open_account", "post_entry", "place_hold", "create_payment"}
+OPENING = {"open_book", "open_account", "post_entry", "place_hold", "fund_escrow", "create_payment"}
 """Whose examples are sent first. The others end what these began, which is left for schemathesis to do."""
 
 

@@ -71,6 +71,11 @@ POSTING = transfer("a", "b", 1)["postings"][0]
 ENTRIES, ACCOUNTS, BOOKS = "/v1/journal-entries", "/v1/accounts", "/v1/books"
 HOLDS, BATCHES = "/v1/holds", "/v1/batches"
 PAYMENTS, APPROVE = "/v1/payments", "/v1/payments/pay_00000000000000000000000000/approve"
+ESCROWS = "/v1/escrows"
+MEET, RELEASE, RETURN = (
+    f"/v1/escrows/esc_00000000000000000000000000/{to}" for to in ("conditions", "release", "return")
+)
+PART = {"name": "all", "amount": 1, "release": {"conditions": ["delivered"]}}
 UPI = {"type": "upi", "vpa": "ada@okbank"}
 LIMITS = "/v1/accounts/acc_00000000000000000000000000/limits"
 CAPTURE, INCREASE, VOID, EXPIRE = (
@@ -88,6 +93,12 @@ def holding(**changed: Any) -> bytes:
 
 def paying(**changed: Any) -> bytes:
     return json.dumps({"book": "main", "account": "a", "amount": 1, "currency": "EUR", **changed}).encode()
+
+
+def escrow(**changed: Any) -> bytes:
+    given = {"book": "main", "depositor": "a", "beneficiary": "b", "amount": 1, "currency": "EUR"}
+    terms = {"expires_at": "2999-01-01T00:00:00Z", "conditions": [{"name": "delivered"}], "parts": [PART]}
+    return json.dumps({**given, **terms, **changed}).encode()
 
 
 def limits(**changed: Any) -> bytes:
@@ -276,6 +287,36 @@ BODIES: list[tuple[str, bytes, str]] = [
     (PAYMENTS, within(paying(method="@"), "@", '{"type": "upi", "vpa": "a@b", "vpa": "b@c"}'), "json_duplicate_key"),
     (APPROVE, b'{"approver": "somebody else"}', "/approver extra_forbidden"),
     (APPROVE, b'{"actor": "somebody else"}', "/actor extra_forbidden"),
+    # Escrows.
+    (ESCROWS, within(escrow(amount="@"), "@", "1.5"), "json_float"),
+    (ESCROWS, escrow(amount=0), "/amount greater_than_equal"),
+    (ESCROWS, escrow(amount=2), "/ value_error"),
+    (ESCROWS, escrow(parts=[]), "/parts too_short"),
+    (ESCROWS, escrow(parts=[PART] * 51), "/parts too_long"),
+    (ESCROWS, escrow(parts={"all": 1}), "/parts tuple_type"),
+    (ESCROWS, escrow(parts=[{**PART, "amount": AMOUNT_MAX + 1}]), "/parts/0/amount less_than_equal"),
+    (ESCROWS, escrow(parts=[{**PART, "amount": True}]), "/parts/0/amount int_type"),
+    (ESCROWS, escrow(parts=[{**PART, "name": "a\0b"}]), "/parts/0/name value_error"),
+    (ESCROWS, escrow(parts=[{**PART, "name": "x" * 100_000}]), "/parts/0/name string_too_long"),
+    (ESCROWS, escrow(parts=[{**PART, "released": 1}]), "/parts/0/released extra_forbidden"),
+    (
+        ESCROWS,
+        escrow(parts=[{**PART, "release": {"approvals": 2, "approvers": ["x"]}}]),
+        "/parts/0/release value_error",
+    ),
+    (ESCROWS, escrow(parts=[{**PART, "release": {"approvals": -1}}]), "/parts/0/release/approvals greater_than_equal"),
+    (ESCROWS, escrow(conditions=[]), "/ value_error"),
+    (ESCROWS, escrow(conditions=[{"name": "delivered", "by": ["é"]}]), "/conditions/0/by/0 string_pattern_mismatch"),
+    (ESCROWS, escrow(expires_at=None), "/expires_at value_error"),
+    (ESCROWS, escrow(on_expiry="keep"), "/on_expiry literal_error"),
+    (ESCROWS, escrow(return_terms={"approvals": 0, "approvers": []}), "/return_terms/approvals greater_than_equal"),
+    (ESCROWS, escrow(maker="somebody else"), "/maker extra_forbidden"),
+    (ESCROWS, escrow(depositor="b'; DROP TABLE daybook.events; --"), "/depositor string_pattern_mismatch"),
+    (MEET, b'{"condition": "delivered", "attester": "somebody else"}', "/attester extra_forbidden"),
+    (RETURN, b'{"approver": "somebody else"}', "/approver extra_forbidden"),
+    (RETURN, b'{"amount": 1}', "/ value_error"),
+    (RELEASE, b'{"amount": 1}', "/ value_error"),
+    (RELEASE, b'{"part": "all", "amount": 0}', "/amount greater_than_equal"),
     # Limits.
     (LIMITS, b"{}", "/overdraft_limit missing"),
     (LIMITS, limits(overdraft_limit=-1), "/overdraft_limit greater_than_equal"),

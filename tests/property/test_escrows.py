@@ -53,7 +53,9 @@ def releases(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def deals(draw: st.DrawFn) -> dict[str, Any]:
     names = draw(st.lists(st.sampled_from(PARTS), min_size=1, max_size=3, unique=True))
-    agreed = [{"name": name, "amount": draw(amounts), "release": draw(releases())} for name in names]
+    agreed: list[dict[str, Any]] = [
+        {"name": name, "amount": draw(amounts), "release": draw(releases())} for name in names
+    ]
     used = sorted({name for part in agreed for name in part["release"]["conditions"]})
     terms = draw(st.none() | some_people.filter(bool))
     return {
