@@ -17,6 +17,7 @@ from domain.events import (
     Break,
     CommandRefused,
     EscrowCondition,
+    EscrowConditionMet,
     EscrowFunded,
     EscrowPart,
     EscrowReleaseApproved,
@@ -82,7 +83,6 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "respond_by": _WHEN,
     "condition": "delivered",
     "attester": "courier",
-    "evidence": "Signed for at 12:04",
 }
 """By the field's name; what is not here is made from its type, or left out if it may be."""
 
@@ -93,6 +93,7 @@ _SPECIAL: Final[dict[type[Event], dict[str, Any]]] = {
         "parts": (EscrowPart("goods", 1050, EscrowTerms(("delivered",), 1, ("cleo", "dana"))),),
     },
     **dict.fromkeys((EscrowReleaseApproved, EscrowReleased, EscrowReturnApproved, EscrowReturned), {"part": "goods"}),
+    EscrowConditionMet: {"evidence": "Signed for at 12:04"},
     EscrowReleaseRefused: {"part": "goods", "reason": "account_frozen"},
     CommandRefused: {"code": "account_closed", "details": {"account_id": str(_BANK)}},
     PaymentAnswerContradicted: {

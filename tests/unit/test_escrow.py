@@ -290,6 +290,7 @@ def test_what_the_beneficiary_cannot_take_stays_ready() -> None:
     assert deal.known.status_of(deal.known.parts["goods"]) == "ready"
     assert deal.do("release") == "account_frozen"
     deal.set("seller", Status.OPEN)
+    assert deal.approve("work", "bob") == "release_approved"
     assert deal.do("release", part="goods", amount=71) == "escrow_amount_exceeded"
     assert deal.do("release", part="goods", amount=20) == "released"
     assert deal.balances == {"buyer": 0, "seller": 20, "escrow:EUR": 80}
