@@ -92,7 +92,7 @@ _SPECIAL: Final[dict[type[Event], dict[str, Any]]] = {
         "conditions": (EscrowCondition("delivered", ("courier",)),),
         "parts": (EscrowPart("goods", 1050, EscrowTerms(("delivered",), 1, ("cleo", "dana"))),),
     },
-    **dict.fromkeys((EscrowReleaseApproved, EscrowReleased, EscrowReturnApproved, EscrowReturned), {"part": "goods"}),
+    **{of: {"part": "goods"} for of in (EscrowReleaseApproved, EscrowReleased, EscrowReturnApproved, EscrowReturned)},
     EscrowConditionMet: {"evidence": "Signed for at 12:04"},
     EscrowReleaseRefused: {"part": "goods", "reason": "account_frozen"},
     CommandRefused: {"code": "account_closed", "details": {"account_id": str(_BANK)}},
