@@ -354,36 +354,36 @@ def _recording(payment: Payment, request: Request, answer: Approved | Declined |
         case Approved():
             return RecordApproval(
                 **named,
-                reference=_plain(answer.reference),
+                reference=plain(answer.reference),
                 amount=answer.amount,
                 currency=answer.currency,
-                code=_plain(answer.code),
-                authorization=_plain(answer.authorization),
-                settles_on=_plain(answer.settles_on),
+                code=plain(answer.code),
+                authorization=plain(answer.authorization),
+                settles_on=plain(answer.settles_on),
             )
         case Declined():
             return RecordDecline(
                 **named,
-                code=_plain(answer.code),
-                reason=_plain(answer.reason),
-                message=_plain(answer.message),
+                code=plain(answer.code),
+                reason=plain(answer.reason),
+                message=plain(answer.message),
                 retry=answer.retry.value,
                 unasked=answer.unasked,
             )
         case Accepted():
             return RecordAcceptance(
-                **named, reference=_plain(answer.reference), code=_plain(answer.code), action=_plain_all(answer.action)
+                **named, reference=plain(answer.reference), code=plain(answer.code), action=_plain_all(answer.action)
             )
         case Unknown(why=why):
-            return RecordSilence(**named, why=_plain(why))
+            return RecordSilence(**named, why=plain(why))
 
 
-def _plain(text: str, most: int = TEXT_MAX) -> str:
+def plain(text: str, most: int = TEXT_MAX) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text[:most])
 
 
 def _plain_all(action: Mapping[str, str]) -> dict[str, str]:
-    return {_plain(name): _plain(said, ACTION_MAX) for name, said in action.items()}
+    return {plain(name): plain(said, ACTION_MAX) for name, said in action.items()}
 
 
 @asynccontextmanager

@@ -40,6 +40,7 @@ def main() -> None:
     Mortal.position, Mortal.after = int(position), when == "after"
     sys.modules["adapters.postgres.store"].__dict__["PostgresWriting"] = Mortal
     sys.modules["adapters.paying"].__dict__.update(LEFT_ALONE_S=0.2, LOOK_S=0.2)  # There is no other process.
+    sys.modules["adapters.settling"].__dict__.update(LOOK_S=0.3)
     listener = socket.create_server(("127.0.0.1", int(port)))
     app = create_app(os.environ["DATABASE_URL"], wiring=simulated(simulator, cards=int(cards)))
     print(listener.getsockname()[1], flush=True)

@@ -126,6 +126,11 @@ def projecting(event: str, /, **fields: Any) -> None:
     tell(event, **fields)
 
 
+def settled(**fields: Any) -> None:
+    """A part of a rail's report was booked."""
+    log.info("settlement.recorded", **fields)
+
+
 def fault(event: str, error: BaseException) -> None:
     """What should not happen, with where it happened."""
     log.error(event, error=type(error).__name__, exc_info=error)

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
 from itertools import accumulate
 from typing import Final, Protocol
 
@@ -91,6 +92,9 @@ class Metrics:
         self._registry.register(_Handled(self._handled))
         self._paid: defaultdict[tuple[str, str], Timed] = defaultdict(Timed)
         self._registry.register(_Paid(self._paid))
+        self._settled: Counts[tuple[str, ...]] = Counts()
+        self._settled_days: dict[tuple[str, str], float] = {}
+        self._registry.register(_Settled(self._settled, self._settled_days))
         self._faults = Counter(
             "daybook_faults", "What should not happen, by event.", ["event"], registry=self._registry
         )
@@ -116,6 +120,14 @@ class Metrics:
         """A hold's or an escrow's time has come, and this process has ended it."""
         suspended = any(getattr(one.event, "suspended", False) for one in outcome.recorded)
         self._ended.labels("hold" if outcome.escrow is None else "escrow", str(suspended).lower()).inc()
+
+    def settled(self, rail: str, said: str, lines: int) -> None:
+        """Lines of a rail's report were booked by this process; `break` where they fit nothing."""
+        self._settled[rail, said] += lines
+
+    def settled_day(self, rail: str, route: str, day: date) -> None:
+        """All of a route's day is booked, as this process knows."""
+        self._settled_days[rail, route] = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
 
     def fault(self, event: str) -> None:
         self._faults.labels(event).inc()
@@ -183,6 +195,22 @@ class _Paid(Collector):
             ["method"],
             durations,
         )
+
+
+class _Settled(Collector):
+    def __init__(self, settled: Mapping[tuple[str, ...], int], days: Mapping[tuple[str, str], float]) -> None:
+        self._settled = settled
+        self._days = days
+
+    def collect(self) -> Iterable[Metric]:
+        lines = dict(self._settled)
+        yield _counted("settlement_lines", "Lines of rails' reports booked, by what they say.", ["rail", "said"], lines)
+        day = GaugeMetricFamily(
+            "settlement_day_seconds", "When the last day began that is booked whole.", labels=["rail", "route"]
+        )
+        for (rail, route), began in sorted(dict(self._days).items()):
+            day.add_metric([rail, route], began)
+        yield day
 
 
 _BREAKER_STATES: Final = {"closed": 0.0, "half_open": 1.0, "open": 2.0}

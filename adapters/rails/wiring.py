@@ -64,6 +64,8 @@ class Wiring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     routes: tuple[Route, ...] = ()
     rules: tuple[Rule, ...] = ()
     retries: Retries = USUAL
+    book: str = "main"
+    """Where that is kept which a rail reports of no payment that is known."""
 
     def __post_init__(self) -> None:
         there = {(Rail.CARD, one.route) for one in self.card} | {(Rail.ACH, one.route) for one in self.ach}
@@ -79,6 +81,12 @@ class Wiring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def routing(self) -> Routing:
         return Routing(routes=self.routes, rules=self.rules, retries=self.retries)
+
+    @property
+    def reporting(self) -> tuple[tuple[Rail, str], ...]:
+        """The routes that report their days, by rail."""
+        of_rails = ((Rail.CARD, self.card), (Rail.ACH, self.ach), (Rail.UPI, self.upi), (Rail.WIRE, self.wire))
+        return tuple((rail, one.route) for rail, some in of_rails for one in some if one.reports)
 
 
 NO_RAILS: Final = Wiring()

@@ -28,6 +28,7 @@ from adapters.postgres.secrets import client_secrets
 from adapters.postgres.store import PostgresEventStore
 from adapters.projector import Projector
 from adapters.rails.wiring import NO_RAILS, Wiring, connected
+from adapters.settling import Settling, Told
 from adapters.web import health, intake, qr, rails
 from adapters.web.envelope import Envelope
 from adapters.web.errors import exception_handlers
@@ -208,8 +209,34 @@ async def driven(
             now=now,
             report=failed,
         )
-        async with paying(driver), running(known.watch()):
+        settling = Settling(
+            desk,
+            reads,
+            ports,
+            wiring.reporting,
+            book=wiring.book,
+            told=partial(settled, metrics),
+            passed=metrics.settled_day,
+            now=now,
+            report=failed,
+        )
+        async with paying(driver), running(settling.run()), running(known.watch()):
             yield driver, known
+
+
+def settled(metrics: Metrics, part: Told) -> None:
+    """What rails have reported is counted and logged."""
+    logs.settled(
+        rail=part.rail.value,
+        route=part.route,
+        day=part.day.isoformat(),
+        part=part.part,
+        currency=part.currency,
+        breaks=part.breaks,
+        **part.lines,
+    )
+    for said, lines in ({**part.lines, "break": part.breaks}).items():
+        metrics.settled(part.rail, said, lines)
 
 
 def must_be_migrated(dsn: str) -> None:

@@ -80,6 +80,8 @@ CREATE TABLE payment_requests (
     PRIMARY KEY (payment_id, request_id)
 );
 CREATE INDEX payment_requests_id ON payment_requests (request_id);
+CREATE INDEX payment_requests_entry ON payment_requests (right(reference, 15)) WHERE rail = 'ach';
+CREATE INDEX payment_requests_begun ON payment_requests (route, rail, position) WHERE upon IS NULL;
 CREATE INDEX payment_requests_open ON payment_requests (position) WHERE state IN ('requested', 'unknown', 'accepted');
 CREATE INDEX payment_requests_reference ON payment_requests (reference) WHERE reference IS NOT NULL;
 COMMENT ON COLUMN payment_requests.reason IS 'Why it was asked; declined is why it was not done, code the rail''s own word.';

@@ -758,15 +758,35 @@ FROM t LEFT JOIN due ON true
 ORDER BY due.position LIMIT %(limit)s;
 
 -- payments_asked --
--- Whose the requests of these ids are.
+-- Whose the requests are that a rail names so: by their ids or, by ACH, by the end of the reference, which is all of them
+-- that a return carries back.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), asked AS (
+    SELECT request_id AS named, request_id, payment_id, state
+    FROM payment_requests WHERE request_id = ANY (%(requests)s::text[])
+    UNION ALL
+    SELECT right(reference, 15), request_id, payment_id, state
+    FROM payment_requests WHERE rail = 'ach' AND right(reference, 15) = ANY (%(requests)s::text[])
+)
+SELECT as_of, head, named, request_id, asked.payment_id, state, book_id, currency
+FROM t
+LEFT JOIN asked ON true
+LEFT JOIN payments ON payments.payment_id = asked.payment_id;
+
+-- settled_until --
+-- The last day of a route that was recorded, and when the route was first asked for anything.
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 )
-SELECT as_of, head, request_id, payment_requests.payment_id, book_id, currency
-FROM t
-LEFT JOIN payment_requests ON request_id = ANY (%(requests)s::text[])
-LEFT JOIN payments ON payments.payment_id = payment_requests.payment_id;
+SELECT as_of, head,
+       (SELECT max(day) FROM settlements WHERE rail = %(rail)s AND route = %(route)s) AS day,
+       (SELECT requested_at FROM payment_requests
+        WHERE route = %(route)s AND rail = %(rail)s AND upon IS NULL
+        ORDER BY position LIMIT 1) AS requested_at
+FROM t;
 
 -- settlements --
 -- Newest first. Those with breaks are few, and indexed apart.

@@ -21,6 +21,7 @@ CREATE TABLE settlements (
 );
 CREATE UNIQUE INDEX settlements_position ON settlements (position);
 CREATE INDEX settlements_book ON settlements (book_id, position);
+CREATE INDEX settlements_route ON settlements (route, rail, day);
 CREATE INDEX settlements_day ON settlements (day, position);
 CREATE INDEX settlements_broken ON settlements (position) WHERE broken > 0;
 COMMENT ON COLUMN settlements.net IS 'What the rail paid in the end, below zero what it took, in minor units.';
