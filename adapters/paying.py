@@ -14,7 +14,9 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
+from adapters.validators import Validators
 from commands.command import Command, ask
 from commands.desk import Desk, Outcome
 from commands.payment import (
@@ -33,6 +35,7 @@ from domain.errors import (
     OutcomeUnknown,
     Overloaded,
     PaymentAnswerKnown,
+    PaymentUndecided,
     Stopping,
     Unavailable,
 )
@@ -43,6 +46,7 @@ from domain.ports import Breakers, RailPort, Reads
 from domain.rail import Accepted, Answer, Approved, Declined, Instruction, NotFound, Rail, Unknown
 from domain.routing import Decision, Health, healths
 from domain.traffic import observation
+from domain.validation import subject
 from projections import payments
 from projections.projection import tracked_as
 
@@ -63,6 +67,7 @@ ACTING_S: Final = 3.0
 AGAIN_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Pauses before a rail is asked again what became of something; the last one for ever."""
 
+ABSTAIN: Final = "abstain"
 _REQUESTS: Final = (PaymentAttemptStarted, PaymentOperationRequested)
 _NOT_NOW: Final = (Unavailable, OutcomeUnknown, Overloaded, KeyInFlight, KeyReused, Stopping)
 """It is not known to be done; whoever comes back looks at the payment anew."""
@@ -122,6 +127,7 @@ class Paying:
         rails: What each rail is reached by; a payment by another one waits.
         find: Payments with something to do, and any by its id, as they are in the log.
         breakers: What is known of the routes; told of every call.
+        validators: Asked before the first attempt since a payment was confirmed.
         paid: Told of each payment that was carried through here: the rail's name, the status, and seconds since the
             first thing a rail was asked.
         now: The time, for expiry and for waits; what is decided takes the log's own.
@@ -136,6 +142,7 @@ class Paying:
         *,
         find: Finding,
         breakers: Breakers,
+        validators: Validators,
         paid: Callable[[str, str, float], None],
         now: Callable[[], datetime],
         report: Callable[[str, BaseException], None],
@@ -145,6 +152,7 @@ class Paying:
         self._routing = routing
         self._find = find
         self._breakers = breakers
+        self._validators = validators
         self._paid = paid
         self._now = now
         self._report = report
@@ -263,7 +271,7 @@ class Paying:
             return max((one for one in heard if one is not None), key=lambda one: one.version, default=None)
         match steps[0]:
             case Attempt(decision=decision):
-                return await self._start(payment, decision)
+                return await self._start(payment, decision, fruitless)
             case GiveUp(why=why):
                 return await self._command(payment, GiveUpPayment(payment_id=payment.id, reason=why))
             case Expire():
@@ -279,12 +287,25 @@ class Paying:
             return {}
         return healths(self._routing.routes, await self._breakers.look(), self._now(), closed={})
 
-    async def _start(self, payment: Payment, decision: Decision) -> Payment | None:
+    async def _start(self, payment: Payment, decision: Decision, fruitless: int) -> Payment | None:
+        """The same payment where it depends on a validator that was not heard: nothing is kept of that."""
         route = next(one for one in self._routing.routes if one.name == decision.chosen)
+        start = StartAttempt(payment_id=payment.id, route=route.name, decision=msgspec.to_builtins(decision))
+        if not payment.is_validated:
+            start = start.model_copy(update={"votes": await self._validators.votes(subject(payment, self._now()))})
+            silent = any(vote.verdict == ABSTAIN for vote in start.votes)
+            if silent and await self._is_undecided(payment, start):
+                await asyncio.sleep(AGAIN_S[min(fruitless, len(AGAIN_S) - 1)])
+                return payment
         if decision.probe and not await self._breakers.take_probe(route.rail, route.name):
             return None  # Another has it; the next look decides anew.
-        start = StartAttempt(payment_id=payment.id, route=route.name, decision=msgspec.to_builtins(decision))
         return await self._command(payment, start)
+
+    async def _is_undecided(self, payment: Payment, start: StartAttempt) -> bool:
+        """Whether the rule can do without whoever was not heard, by the log's own state."""
+        tried = ask(start, actor=ACTOR, key=f"{KEY} {payment.version} tried")
+        outcome = await self._desk.submit(replace(tried, dry=True))
+        return isinstance(outcome.refusal, PaymentUndecided)
 
     async def _ask(self, payment: Payment, step: Ask) -> Payment | None:
         """What the rail says is recorded. None: the payment is over it already."""
@@ -344,7 +365,14 @@ class Paying:
 
 
 def _subject(command: Command) -> str:
-    return command.request_id if isinstance(command, RecordAnswer) else ""
+    """What tells commands given in one state apart: the request that was answered, or who was heard before."""
+    match command:
+        case RecordAnswer():
+            return command.request_id
+        case StartAttempt():
+            return " ".join(vote.validator for vote in command.votes if vote.verdict == ABSTAIN)
+        case _:
+            return ""
 
 
 def _recording(payment: Payment, request: Request, answer: Approved | Declined | Accepted | Unknown) -> Command:

@@ -31,6 +31,7 @@ from commands.payment import (
     RetryPayment,
     ReversePayment,
 )
+from commands.policy import SetPaymentPolicy
 from commands.settlement import RecordSettlement
 from domain import ids
 from domain.events import Metadata
@@ -38,6 +39,7 @@ from domain.ledger import Draft
 
 COMMANDS: Final[tuple[type[Command], ...]] = (
     OpenBook,
+    SetPaymentPolicy,
     OpenAccount,
     FreezeAccount,
     UnfreezeAccount,

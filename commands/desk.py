@@ -25,7 +25,6 @@ from domain import hold as hold_rules
 from domain import payment as payment_rules
 from domain.account import Account
 from domain.audit import Seal
-from domain.book import Book
 from domain.errors import (
     BatchRefused,
     ConflictInStore,
@@ -44,6 +43,7 @@ from domain.events import (
     EVENTS,
     BatchPosted,
     BookOpened,
+    BookPaymentPolicySet,
     CommandRefused,
     EntryPosted,
     EntryReversed,
@@ -408,7 +408,7 @@ class Desk:
                     ledger.accounts[stream] = account_rules.fold(stream, [e.event for e in events])
                     ledger.totals[stream] = totals.get(stream, ZERO)
                 elif noun == "book":
-                    ledger.books[stream] = _book(events)
+                    ledger.books[stream] = book_rules.fold(stream, [e.event for e in events])
                 elif noun == "hold":
                     draft.holds[stream] = hold_rules.fold(stream, [e.event for e in events])
                 elif noun == "payment":
@@ -571,7 +571,14 @@ class _Decided:
         return Outcome(tuple(added), refusal, False)
 
 
-_TELL_ALL = (EntryPosted, BookOpened, BatchPosted, SettlementRecorded, CommandRefused)
+_TELL_ALL = (
+    EntryPosted,
+    BookOpened,
+    BookPaymentPolicySet,
+    BatchPosted,
+    SettlementRecorded,
+    CommandRefused,
+)
 """Events that are the whole answer to their command."""
 
 
@@ -626,14 +633,6 @@ def _is_known(draft: Draft, noun: str, stream: UUID) -> bool:
     if noun == "escrow":
         return stream in draft.escrows
     return stream in (draft.books if noun == "book" else draft.entries)
-
-
-def _book(events: list[Recorded]) -> Book | None:
-    """The book on a stream; None where there is none, or something else."""
-    for event in events:
-        if isinstance(event.event, BookOpened):
-            return book_rules.opened(event.stream_id, event.event)
-    return None
 
 
 def _settlement(events: list[Recorded]) -> SettlementRecorded | None:

@@ -1,6 +1,7 @@
 """Commands upon payments. Those that say what a rail answered are Daybook's own; the rest are anybody's."""
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
@@ -25,13 +26,27 @@ from commands.command import (
     known_accounts,
 )
 from domain import account as account_rules
-from domain import clearing, payment, rail
+from domain import clearing, payment, policy, rail, validation
 from domain.clearing import Books, Effect
-from domain.errors import AccountNotFound, CurrencyMismatch, PaymentNotFound, PaymentStatusForbids
-from domain.events import Event, PaymentOperationAccepted, PaymentOperationDone, PaymentOperationFailed
+from domain.errors import (
+    AccountNotFound,
+    CurrencyMismatch,
+    PaymentNotFound,
+    PaymentStatusForbids,
+    PaymentUndecided,
+)
+from domain.events import (
+    Event,
+    PaymentIntentCreated,
+    PaymentOperationAccepted,
+    PaymentOperationDone,
+    PaymentOperationFailed,
+)
 from domain.ledger import Draft
 from domain.payment import Payment, Request
+from domain.policy import Policy, Rule
 from domain.upi import BY_LINK
+from domain.validation import Vote
 
 Said = Annotated[str, StringConstraints(max_length=2000)]
 """What a rail says to a payer, such as a link."""
@@ -135,7 +150,8 @@ MethodAsked = Annotated[CardAsked | BankAccountAsked | IbanAsked | UpiAsked, Fie
 class CreatePayment(Command):
     """Say that a payment is wanted: `amount` minor units for `account`, or, a payout, from it.
 
-    With a `method` it can be confirmed; with `confirm` it is, in the same step. `approvals` others must approve it.
+    With a `method` it can be confirmed; with `confirm` it is, in the same step. `approvals` others must approve it, or
+    more, if the book's policy says so.
     """
 
     kind: ClassVar[str] = "create_payment"
@@ -167,11 +183,25 @@ class CreatePayment(Command):
         return book_named(self.book)
 
     def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
+        yield "book", self.scope
         yield "account", account_named(self.scope, self.account)
         if self.method is not None:
             yield from _seen_by(self.method, self.scope, self.currency)
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        intent = self.intent(draft)
+        # Who made it does not matter to what follows here: nobody approves anything in this step.
+        known = payment.created(command_id, intent, "")
+        events: list[Event] = [intent]
+        if self.method is not None:
+            events.append(payment.attach(known, method=self.method.method()))
+            known = payment.evolve(known, events[-1], draft.now)
+        if self.confirm:
+            events.append(payment.confirm(known, now=draft.now))
+        return [(command_id, version, event) for version, event in enumerate(events, 1)]
+
+    def intent(self, draft: Draft) -> PaymentIntentCreated:
+        """What is wanted, with the approvals that the book's policy asks for."""
         account_id = account_named(self.scope, self.account)
         account = known_accounts(draft, [account_id], self.scope).get(account_id)
         if account is None:
@@ -179,7 +209,8 @@ class CreatePayment(Command):
         account_rules.must_not_be_reserved(account.id, account.code)
         if account.currency != self.currency:
             raise CurrencyMismatch(account_id, self.currency, account.currency)
-        intent = payment.create(
+        return payment.create(
+            _policy(draft, self.scope),
             book_id=self.scope,
             account_id=account_id,
             direction=self.direction,
@@ -195,15 +226,11 @@ class CreatePayment(Command):
             descriptor=self.descriptor,
             metadata=self.metadata,
         )
-        # Who made it does not matter to what follows here: nobody approves anything in this step.
-        known = payment.created(command_id, intent, "")
-        events: list[Event] = [intent]
-        if self.method is not None:
-            events.append(payment.attach(known, method=self.method.method()))
-            known = payment.evolve(known, events[-1], draft.now)
-        if self.confirm:
-            events.append(payment.confirm(known, now=draft.now))
-        return [(command_id, version, event) for version, event in enumerate(events, 1)]
+
+
+def _policy(draft: Draft, book_id: UUID) -> Policy:
+    book = draft.books[book_id]
+    return policy.NONE if book is None else book.policy
 
 
 def _seen_by(method: MethodAsked, book: UUID, currency: str) -> Iterator[tuple[str, UUID]]:
@@ -307,17 +334,114 @@ class ApprovePayment(_OfPayment):
         return _step(known, payment.approve(known, approver=self.approver, now=draft.now))
 
 
+class VoteHeard(BaseModel):
+    """The vote of a validator outside."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    validator: Literal["risk", "sanctions"]
+    verdict: Literal["allow", "deny", "abstain"]
+    reason: Text
+    details: dict[str, Any] = Field(default_factory=dict)
+    placeholder: bool = False
+
+    def vote(self) -> Vote:
+        return Vote(
+            validator=self.validator,
+            verdict=validation.Verdict(self.verdict),
+            reason=self.reason,
+            details=self.details,
+            placeholder=self.placeholder,
+        )
+
+
 class StartAttempt(_OfPayment):
-    """Begin an attempt on a route; with what it takes from the account set aside."""
+    """Begin an attempt on a route; with what it takes from the account set aside.
+
+    The first one since the payment was confirmed is begun only if validators pass it, on what is true then and with
+    the `votes` heard outside; if they do not, that is what is kept, and no rail hears of it.
+    """
 
     kind: ClassVar[str] = "start_attempt"
     route: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     decision: dict[str, Any] = Field(default_factory=dict)
+    votes: tuple[VoteHeard, ...] = ()
+
+    def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
+        yield from super().sees(draft)
+        known = draft.payments.get(self.payment_id)
+        if known is not None:
+            yield "book", known.intent.book_id
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         known = self.known(draft)
-        started = payment.start(known, route=self.route, decision=self.decision, now=draft.now)
-        return _asked(draft, known, started)
+        if known.is_validated:
+            return self._start(draft, known)
+        payment.must_start(known, draft.now)
+        rule, votes = _votes(draft, known, self.votes)
+        silent = validation.unheard(rule, votes)
+        if silent:
+            raise PaymentUndecided(known.id, silent)
+        validated = validation.validated(rule, votes)
+        after = payment.evolve(known, validated, draft.now)
+        return [*_step(known, validated), *(self._start(draft, after) if validated.passed else [])]
+
+    def _start(self, draft: Draft, known: Payment) -> Decided:
+        return _asked(draft, known, payment.start(known, route=self.route, decision=self.decision, now=draft.now))
+
+
+class ValidatePayment(_OfPayment):
+    """What validators would make of a payment as it is now. This is only ever asked dry: nothing comes of it."""
+
+    kind: ClassVar[str] = "validate_payment"
+    votes: tuple[VoteHeard, ...] = ()
+
+    def sees(self, draft: Draft) -> Iterator[tuple[str, UUID]]:
+        yield from super().sees(draft)
+        known = draft.payments.get(self.payment_id)
+        if known is not None:
+            yield "book", known.intent.book_id
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = self.known(draft)
+        payment.must_be_to_come(known, draft.now)
+        return _thought(command_id, *_votes(draft, known, self.votes))
+
+
+class IntentToValidate(CreatePayment):
+    """A payment that is only thought of, as it would be created."""
+
+    method: MethodAsked
+
+    def subject(self, maker: str, at: datetime) -> validation.Subject:
+        """What validators outside are told of it."""
+        return validation.Subject(
+            payment_id=None,
+            book_id=self.scope,
+            account_id=account_named(self.scope, self.account),
+            direction=self.direction,
+            amount=self.amount,
+            currency=self.currency,
+            method=self.method.method(),
+            maker=maker,
+            description=self.description,
+            reference=self.reference,
+            metadata=self.metadata,
+            at=at,
+        )
+
+
+class ValidateIntent(IntentToValidate):
+    """What validators would make of it. This too is only ever asked dry."""
+
+    kind: ClassVar[str] = "validate_intent"
+    names_stream: ClassVar[bool] = False
+    votes: tuple[VoteHeard, ...] = ()
+
+    def decide(self, draft: Draft, command_id: UUID) -> Decided:
+        known = payment.created(command_id, self.intent(draft), "")
+        known = payment.evolve(known, payment.attach(known, method=self.method.method()), draft.now)
+        return _thought(command_id, *_votes(draft, known, self.votes))
 
 
 class GiveUpPayment(_OfPayment):
@@ -574,6 +698,17 @@ def _answered(draft: Draft, known: Payment, event: Event) -> Decided:
             capture = payment.capture(after, amount=None, final=True, now=draft.now)
             decided.append((after.id, after.version + 1, capture))
     return decided
+
+
+def _votes(draft: Draft, known: Payment, heard: Iterable[VoteHeard]) -> tuple[Rule, list[Vote]]:
+    """Everyone's, on what is true now, with the rule that decides by them."""
+    decided_by = _policy(draft, known.intent.book_id)
+    return decided_by.rule, validation.votes(known, decided_by, _books(draft, known), [one.vote() for one in heard])
+
+
+def _thought(command_id: UUID, rule: Rule, votes: list[Vote]) -> Decided:
+    """On no payment's stream: whoever asks dry is told this, and it happens to nothing."""
+    return [(command_id, 1, validation.validated(rule, votes))]
 
 
 def _request(known: Payment, request_id: str) -> Request:

@@ -422,7 +422,7 @@ class PaymentAmountExceeded(Refusal):
 
 @dataclass(eq=False)
 class PaymentApproverIsMaker(Refusal):
-    """Whoever made a payment does not approve it."""
+    """Whoever created a payment, attached its method or confirmed it does not approve it."""
 
     code = "payment_approver_is_maker"
     payment_id: UUID
@@ -436,6 +436,34 @@ class PaymentApprovalNotWanted(Refusal):
     code = "payment_approval_not_wanted"
     payment_id: UUID
     approver: str
+
+
+@dataclass(eq=False)
+class PaymentApproverNotNamed(Refusal):
+    """The policy names others to approve the payment."""
+
+    code = "payment_approver_not_named"
+    payment_id: UUID
+    approver: str
+
+
+@dataclass(eq=False)
+class PaymentApproversTooFew(Refusal):
+    """More approvals are asked for than the policy names approvers for such a payment."""
+
+    code = "payment_approvers_too_few"
+    approvals: int
+    approvers: int
+
+
+@dataclass(eq=False)
+class PaymentUndecided(Refusal):
+    """A validator was not heard whose word the payment depends on; it is asked again."""
+
+    code = "payment_undecided"
+    transient = True
+    payment_id: UUID
+    validators: list[str]
 
 
 @dataclass(eq=False)

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from domain.errors import EventMalformed, EventTooNew
+from domain.policy import Policy
 from domain.posting import Line, Posting, held, posted, released, sums
 from domain.rail import Method
 from domain.upcasts import UPCASTS
@@ -30,6 +31,13 @@ class BookOpened(Event, frozen=True, kw_only=True):
     code: str
     title: str = ""
     metadata: dict[str, str] = {}
+
+
+class BookPaymentPolicySet(Event, frozen=True, kw_only=True):
+    """From here on the book's payments are decided by this policy, which replaces the one before whole."""
+
+    name: ClassVar[str] = "book.payment_policy_set.v1"
+    policy: Policy
 
 
 class AccountOpened(Event, frozen=True, kw_only=True):
@@ -200,8 +208,9 @@ class PaymentIntentCreated(PaymentEvent, frozen=True, kw_only=True):
     """A payment is wanted: `amount`, in minor units, for or from `account_id`.
 
     `direction` is `in`, from a payer to that account, or `out`, a payout from it. With `capture` `manual` what is
-    authorized waits for a capture of its own. `approvals` many others than its maker must approve it. At `lapses_at`
-    it expires if no rail is to be asked by then; with an `expires_at`, which its client chose, there is none.
+    authorized waits for a capture of its own. `approvals` many others than its makers must approve it, of `approvers`
+    if any are named. At `lapses_at` it expires if no rail is to be asked by then; with an `expires_at`, which its
+    client chose, there is none.
     """
 
     name: ClassVar[str] = "payment.intent_created.v1"
@@ -212,12 +221,15 @@ class PaymentIntentCreated(PaymentEvent, frozen=True, kw_only=True):
     currency: str
     capture: str = "automatic"
     approvals: int = 0
+    approvers: tuple[str, ...] = ()
     expires_at: datetime | None = None
     description: str = ""
     reference: str = ""
     descriptor: str = ""
     metadata: dict[str, str] = {}
     lapses_at: datetime | None = None
+    validated: bool = False
+    """Whether no attempt starts before validators have passed it; those created before there were any were not."""
 
 
 class PaymentMethodAttached(PaymentEvent, frozen=True, kw_only=True):
@@ -234,12 +246,16 @@ class PaymentConfirmed(PaymentEvent, frozen=True, kw_only=True):
 
 
 class PaymentValidated(PaymentEvent, frozen=True, kw_only=True):
-    """What each validator said, and what the rule makes of it. Each vote: validator, verdict, reason, details."""
+    """What each validator said, and what the rule makes of it and why.
+
+    Each vote: validator, verdict, reason, details it was decided on, and whether the validator is a placeholder.
+    """
 
     name: ClassVar[str] = "payment.validated.v1"
     rule: dict[str, Any]
     votes: list[dict[str, Any]]
     passed: bool
+    why: str = ""
 
 
 class PaymentApproved(PaymentEvent, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from domain.events import (
     AccountOpened,
     BatchPosted,
     BookOpened,
+    BookPaymentPolicySet,
     CommandRefused,
     EntryPosted,
     EntryReversed,
@@ -150,7 +151,9 @@ class Ledger:
             case PaymentEvent():
                 payment = self.payments.get(stream)
                 if payment is not None:
-                    self.payments[stream] = payment_rules.evolve(payment, event, recorded.recorded_at)
+                    self.payments[stream] = payment_rules.evolve(
+                        payment, event, recorded.recorded_at, recorded.metadata.actor
+                    )
             case SettlementRecorded():
                 if stream in self.settlements:
                     self.settlements[stream] = event
@@ -167,6 +170,10 @@ class Ledger:
                     self.entries[stream] = Entry(entry.id, recorded.version, entry.posted, event.reversed_by)
             case BookOpened():
                 self.books[stream] = book_rules.opened(stream, event)
+            case BookPaymentPolicySet():
+                book = self.books.get(stream)
+                if book is not None:
+                    self.books[stream] = book_rules.evolve(book, event)
             case AccountOpened():
                 self.accounts[stream] = account_rules.opened(stream, event)
                 self.totals[stream] = posting.ZERO

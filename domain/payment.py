@@ -29,6 +29,8 @@ from domain.errors import (
     PaymentAnswerKnown,
     PaymentApprovalNotWanted,
     PaymentApproverIsMaker,
+    PaymentApproverNotNamed,
+    PaymentApproversTooFew,
     PaymentBusy,
     PaymentExpiresInPast,
     PaymentHasNoSuchRequest,
@@ -65,6 +67,7 @@ from domain.events import (
     Recorded,
 )
 from domain.money import AMOUNT_MAX
+from domain.policy import Policy, tier_of
 from domain.rail import RAIL_OF, Accepted, Approved, Declined, Method, Operation, Rail, Retry, Unknown
 
 
@@ -237,6 +240,8 @@ class Payment(Struct, frozen=True, kw_only=True):
     version: int
     intent: PaymentIntentCreated
     maker: str
+    makers: frozenset[str]
+    """Whoever created it, attached its present method or confirmed it: none of them approves it."""
     status: Status
     method: Method | None = None
     before_method: int = 0
@@ -245,6 +250,8 @@ class Payment(Struct, frozen=True, kw_only=True):
     """How many there were when somebody would wait no longer for the next attempt."""
     requests: Mapping[str, Request] = {}
     approvers: frozenset[str] = frozenset()
+    is_validated: bool = False
+    """Whether validators have passed it since it was confirmed."""
     authorized: int = 0
     captured: int = 0
     refunded: int = 0
@@ -285,6 +292,7 @@ class Payment(Struct, frozen=True, kw_only=True):
 
 
 def create(
+    policy: Policy,
     *,
     book_id: UUID,
     account_id: UUID,
@@ -301,13 +309,23 @@ def create(
     descriptor: str = "",
     metadata: dict[str, str] | None = None,
 ) -> PaymentIntentCreated:
-    """An intent without a method; raises PaymentExpiresInPast.
+    """An intent without a method.
 
     Args:
+        policy: The book's: as many must approve as the amount needs by it, if that is more than `approvals`.
         life: How long it is left for somebody to have it done, where no time is given; None for ever.
+
+    Raises:
+        PaymentExpiresInPast: It would be over before it begins.
+        PaymentApproversTooFew: More are to approve it than the policy names for that.
     """
     if expires_at is not None and expires_at <= now:
         raise PaymentExpiresInPast(expires_at)
+    tier = tier_of(policy, direction=direction, amount=amount, currency=currency)
+    if tier is not None:
+        approvals = max(approvals, tier.approvals)
+        if tier.approvers and len(tier.approvers) < approvals:
+            raise PaymentApproversTooFew(approvals, len(tier.approvers))
     return PaymentIntentCreated(
         book_id=book_id,
         account_id=account_id,
@@ -316,12 +334,14 @@ def create(
         currency=currency,
         capture=capture,
         approvals=approvals,
+        approvers=() if tier is None else tier.approvers,
         expires_at=expires_at,
         description=description,
         reference=reference,
         descriptor=descriptor,
         metadata=metadata or {},
         lapses_at=now + life if life is not None and expires_at is None else None,
+        validated=True,
     )
 
 
@@ -364,19 +384,35 @@ def approve(payment: Payment, *, approver: str, now: datetime) -> PaymentApprove
 
     Raises:
         PaymentStatusForbids: It waits for none; or its time has come.
-        PaymentApproverIsMaker: Whoever made it does not approve it.
+        PaymentApproverIsMaker: Whoever created it, attached its method or confirmed it does not approve it.
+        PaymentApproverNotNamed: Others are to approve it.
         PaymentApprovalNotWanted: That one has approved it.
     """
     _must_allow(payment, Trigger.APPROVED, "approve", now)
-    if approver == payment.maker:
+    if approver in payment.makers:
         raise PaymentApproverIsMaker(payment.id, approver)
+    if payment.intent.approvers and approver not in payment.intent.approvers:
+        raise PaymentApproverNotNamed(payment.id, approver)
     if approver in payment.approvers:
         raise PaymentApprovalNotWanted(payment.id, approver)
     return PaymentApproved(approver=approver)
 
 
-def start(payment: Payment, *, route: str, decision: dict[str, Any], now: datetime) -> PaymentAttemptStarted:
-    """Begin an attempt on a route of the method's rail.
+def must_be_to_come(payment: Payment, now: datetime) -> None:
+    """It has a method, and no rail is being asked for it.
+
+    Raises:
+        PaymentStatusForbids: It has none, or is past that; or its time has come.
+        PaymentOutcomeIsUnknown, PaymentBusy: An attempt is under way.
+    """
+    to_come = (Status.REQUIRES_CONFIRMATION, Status.REQUIRES_APPROVAL, Status.PROCESSING)
+    if payment.status not in to_come or is_due(payment, now):
+        raise PaymentStatusForbids(payment.id, payment.status, "validate")
+    _must_be_settled(payment)
+
+
+def must_start(payment: Payment, now: datetime) -> None:
+    """An attempt can be begun, once validators have passed it.
 
     Raises:
         PaymentStatusForbids: It is not confirmed and approved; or its time has come.
@@ -384,7 +420,12 @@ def start(payment: Payment, *, route: str, decision: dict[str, Any], now: dateti
     """
     _must_allow(payment, Trigger.ATTEMPT, "start_attempt", now)
     _must_be_settled(payment)
-    assert payment.method is not None, payment
+
+
+def start(payment: Payment, *, route: str, decision: dict[str, Any], now: datetime) -> PaymentAttemptStarted:
+    """Begin an attempt on a route of the method's rail; raises what `must_start` does."""
+    must_start(payment, now)
+    assert payment.method is not None and payment.is_validated, payment
     rail = RAIL_OF[type(payment.method)]
     return PaymentAttemptStarted(
         request_id=payment.next_request_id(),
@@ -793,25 +834,36 @@ def fold(payment_id: UUID, events: Iterable[Recorded]) -> Payment | None:
         if isinstance(recorded.event, PaymentIntentCreated):
             payment = created(payment_id, recorded.event, recorded.metadata.actor)
         elif payment is not None:
-            payment = evolve(payment, recorded.event, recorded.recorded_at)
+            payment = evolve(payment, recorded.event, recorded.recorded_at, recorded.metadata.actor)
     return payment
 
 
 def created(payment_id: UUID, event: PaymentIntentCreated, maker: str) -> Payment:
-    return Payment(id=payment_id, version=1, intent=event, maker=maker, status=Status.REQUIRES_PAYMENT_METHOD)
+    return Payment(
+        id=payment_id,
+        version=1,
+        intent=event,
+        maker=maker,
+        makers=frozenset({maker}),
+        status=Status.REQUIRES_PAYMENT_METHOD,
+    )
 
 
-def evolve(payment: Payment, event: Event, at: datetime) -> Payment:
-    """The payment after one more of its events, recorded at that time; never refuses."""
+def evolve(payment: Payment, event: Event, at: datetime, actor: str = "") -> Payment:
+    """The payment after one more of its events, recorded at that time, of that actor if it is known; never refuses."""
     payment = replace(payment, version=payment.version + 1)
     match event:
         case PaymentMethodAttached(method=method):
-            return _by(replace(payment, method=method, before_method=len(payment.requests)), Trigger.METHOD)
+            makers = frozenset({payment.maker, actor})
+            payment = replace(payment, method=method, before_method=len(payment.requests), makers=makers)
+            return _by(payment, Trigger.METHOD)
         case PaymentConfirmed():
             # What others approved before was another method, and perhaps another payee.
-            payment = replace(payment, approvers=frozenset())
+            makers = payment.makers | {actor}
+            payment = replace(payment, approvers=frozenset(), makers=makers, is_validated=False)
             return _by(payment, Trigger.APPROVAL_WANTED if payment.intent.approvals else Trigger.CONFIRMED)
         case PaymentValidated(passed=passed):
+            payment = replace(payment, is_validated=passed)
             return payment if passed else _by(payment, Trigger.REJECTED)
         case PaymentApproved(approver=approver):
             payment = replace(payment, approvers=payment.approvers | {approver})

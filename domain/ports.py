@@ -15,6 +15,7 @@ from domain.rail import Answer, Instruction, Rail
 from domain.settlement import Report
 from domain.traffic import Observation
 from domain.upi import Holder
+from domain.validation import Subject, Vote
 from domain.watch import Watched
 
 
@@ -136,6 +137,17 @@ class RailPort(Protocol):
             Unavailable: It did not say.
             ReportRejected: What it says cannot be right.
         """
+
+
+class Validator(Protocol):
+    """One that looks at payments from outside, such as risk or sanctions. What it raises is taken as silence."""
+
+    @property
+    def name(self) -> str:
+        """Which of `domain.validation.OUTSIDE` it is."""
+
+    async def vote(self, subject: Subject) -> Vote:
+        """Its verdict, a stable code for the reason, and the values it was decided on; a client is told all of it."""
 
 
 class Breakers(Protocol):

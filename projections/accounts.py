@@ -1,4 +1,4 @@
-"""Books, accounts as they stand, their limits over time, and what their postings add up to."""
+"""Books, their policies for payments, accounts as they stand, their limits over time, what their postings add up to."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,16 +12,25 @@ from domain.events import (
     AccountOpened,
     AccountUnfrozen,
     BookOpened,
+    BookPaymentPolicySet,
     Event,
     Recorded,
     lines,
 )
+from domain.policy import shown
 from domain.posting import Side
 from projections.projection import Change
 
 NAME: Final = "accounts"
 VERSION: Final = 2
-CHANGES: Final = ("open_books", "open_accounts", "add_limits", "change_accounts", "add_postings")
+CHANGES: Final = (
+    "open_books",
+    "set_payment_policies",
+    "open_accounts",
+    "add_limits",
+    "change_accounts",
+    "add_postings",
+)
 
 _STATUS_AFTER: Final[dict[type[Event], Status]] = {
     AccountFrozen: Status.FROZEN,
@@ -67,6 +76,19 @@ def project(recorded: Recorded) -> Iterator[Change]:
                     "title": opened_book.title or None,
                     "metadata": opened_book.metadata or None,
                     "opened_at": recorded.recorded_at,
+                    "position": recorded.position,
+                },
+            )
+
+        case BookPaymentPolicySet(policy=policy):
+            yield Change(
+                "set_payment_policies",
+                {
+                    "book_id": recorded.stream_id,
+                    "version": recorded.version,
+                    "policy": shown(policy),
+                    "set_at": recorded.recorded_at,
+                    "set_by": recorded.metadata.actor,
                     "position": recorded.position,
                 },
             )

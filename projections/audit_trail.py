@@ -7,6 +7,7 @@ from domain.events import (
     AccountOpened,
     BatchPosted,
     BookOpened,
+    BookPaymentPolicySet,
     CommandRefused,
     EntryPosted,
     EntryReversed,
@@ -53,7 +54,7 @@ def project(recorded: Recorded) -> Iterator[Change]:
             row["book_id"] = event.book_id
         case BatchPosted() | PaymentIntentCreated() | SettlementRecorded() | EscrowFunded():
             row["book_id"] = event.book_id
-        case BookOpened():
+        case BookOpened() | BookPaymentPolicySet():
             row["book_id"] = recorded.stream_id
         case CommandRefused(command=command, scope=scope, code=code, details=details):
             row |= {"subject": scope, "scope": scope, "command": command, "refusal": code, "details": details or None}

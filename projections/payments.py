@@ -90,7 +90,7 @@ def project(recorded: Recorded) -> Iterator[Change]:
             "version": recorded.version,
             "position": recorded.position,
             "changed_at": recorded.recorded_at,
-            **_changed(event),
+            **_changed(recorded),
         },
     )
     yield from _of_disputes(recorded)
@@ -150,6 +150,7 @@ def _created(recorded: Recorded, intent: PaymentIntentCreated) -> Change:
             "disputed": 0,
             "capture": intent.capture,
             "approvals": intent.approvals,
+            "approvers": list(intent.approvers) or None,
             "approved": 0,
             "contradicted": False,
             "expires_at": intent.expires_at,
@@ -215,16 +216,19 @@ def _answer(event: Event) -> dict[str, Any]:
             return {}
 
 
-def _changed(event: Event) -> dict[str, Any]:
+def _changed(recorded: Recorded) -> dict[str, Any]:
     """What the payment becomes; amounts by how much they grow, in minor units."""
+    event = recorded.event
     match event:
         case PaymentMethodAttached(method=method):
             rail = RAIL_OF[type(method)]
             return {"step": Status.REQUIRES_CONFIRMATION, "method": shown(method), "rail": rail}
         case PaymentConfirmed():
             return {"step": CONFIRMED}
-        case PaymentValidated(passed=passed):
-            return {} if passed else {"step": Status.REQUIRES_PAYMENT_METHOD}
+        case PaymentValidated():
+            told = {name: getattr(event, name) for name in ("rule", "votes", "passed", "why")}
+            told |= {"at": recorded.recorded_at.isoformat()}
+            return {"validation": told} | ({} if event.passed else {"step": Status.REQUIRES_PAYMENT_METHOD})
         case PaymentApproved():
             return {"step": APPROVED, "approved": 1}
         case PaymentAttemptStarted(rail=rail, route=route):

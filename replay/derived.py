@@ -21,6 +21,7 @@ from domain.events import (
     AccountUnfrozen,
     BatchPosted,
     BookOpened,
+    BookPaymentPolicySet,
     CommandRefused,
     EntryPosted,
     EntryReversed,
@@ -36,6 +37,7 @@ from domain.events import (
     Recorded,
     SettlementRecorded,
 )
+from domain.policy import Policy
 from domain.posting import Posting
 from replay.escrows import ACCOUNTS as OF_ESCROWS
 from replay.escrows import Escrows, EscrowThen
@@ -52,6 +54,13 @@ class BookThen(Struct):
     title: str
     metadata: dict[str, str]
     opened_at: datetime
+    position: int
+
+
+class PolicyThen(Struct):
+    policy: Policy
+    set_at: datetime
+    set_by: str
     position: int
 
 
@@ -136,6 +145,9 @@ class Derived:
 
     def __init__(self, tally: Tally, stream: Stream) -> None:
         self.books: dict[UUID, BookThen] = {}
+        self.policies: dict[tuple[UUID, int], PolicyThen] = {}
+        """Those for payments, by book and its version."""
+        self._in_force: dict[UUID, Policy] = {}
         self.accounts: dict[UUID, AccountThen] = {}
         self.limits: dict[tuple[UUID, int], LimitsThen] = {}
         """By account and its version."""
@@ -146,7 +158,7 @@ class Derived:
         self._holds = Holds(self._contradicts)
         self.holds = self._holds.known
         """Those that live."""
-        self._payments = Payments(self._contradicts, self.holds, stream)
+        self._payments = Payments(self._contradicts, self.holds, stream, self._in_force)
         self.payments = self._payments.known
         """Those that are not over."""
         self._settlements = Settlements(self._contradicts, self.payments)
@@ -207,6 +219,8 @@ class Derived:
                 self._open_account(recorded, event)
             case BookOpened():
                 self._open_book(recorded, event)
+            case BookPaymentPolicySet():
+                self._set_policy(recorded, event)
             case EntryReversed():
                 mirror = self._unlinked.pop(recorded.stream_id, None)
                 if mirror != event.reversed_by:
@@ -318,6 +332,14 @@ class Derived:
             self._contradicts(recorded, f"book {event.code} under its own id, once", "another id, or again")
         self.books[recorded.stream_id] = BookThen(
             event.code, event.title, event.metadata, recorded.recorded_at, recorded.position
+        )
+
+    def _set_policy(self, recorded: Recorded, event: BookPaymentPolicySet) -> None:
+        if recorded.stream_id not in self.books:
+            self._contradicts(recorded, "a book opened before", "none")
+        self._in_force[recorded.stream_id] = event.policy
+        self.policies[recorded.stream_id, recorded.version] = PolicyThen(
+            event.policy, recorded.recorded_at, recorded.metadata.actor, recorded.position
         )
 
     def _open_account(self, recorded: Recorded, event: AccountOpened) -> None:

@@ -47,6 +47,7 @@ from domain.events import (
     Recorded,
 )
 from domain.events import recorded as understood
+from domain.policy import Policy
 from domain.posting import Posting
 from domain.rail import BankAccount, Card, Iban, Method, UpiAddress
 from replay.holds import Contradicts, HoldThen
@@ -73,6 +74,7 @@ _UPON: Final = {"refund": _TAKES, "reverse": (*_TAKES, "payout"), "contest": _TA
 _WHEN: Final[Mapping[type[Event], tuple[str, ...]]] = {
     PaymentMethodAttached: ("requires_payment_method", "requires_confirmation"),
     PaymentConfirmed: ("requires_confirmation",),
+    PaymentValidated: ("processing",),
     PaymentApproved: ("requires_approval",),
     PaymentAttemptStarted: ("processing",),
     PaymentActionRequired: ("processing",),
@@ -82,8 +84,17 @@ _WHEN: Final[Mapping[type[Event], tuple[str, ...]]] = {
     PaymentExpired: ("requires_payment_method", "requires_confirmation", "requires_approval", "processing"),
 }
 """In which statuses these can be; anything else can be in any, for all that the status says."""
-_AT_REST: Final = (PaymentAttemptStarted, PaymentHurried, PaymentFailed, PaymentCanceled, PaymentExpired)
+_AT_REST: Final = (
+    PaymentValidated,
+    PaymentAttemptStarted,
+    PaymentHurried,
+    PaymentFailed,
+    PaymentCanceled,
+    PaymentExpired,
+)
 """These can be only while no rail has anything to answer."""
+_NOT_ONCE_DUE: Final = (PaymentConfirmed, PaymentApproved, PaymentValidated, PaymentAttemptStarted, PaymentHurried)
+"""These can be only while its time has not come."""
 
 
 class RequestThen(Struct):
@@ -125,6 +136,9 @@ class RequestThen(Struct):
         return self.state in _OPEN
 
 
+_VALIDATORS: Final = {"approval", "funds", "limits", "mandate", "risk", "sanctions"}
+
+
 class DisputeThen(Struct):
     """`changed` and `told` are as those of a request."""
 
@@ -162,7 +176,10 @@ class PaymentThen(Struct):
     returned: int = 0
     disputed: int = 0
     disputes: dict[UUID, DisputeThen] = field(default_factory=dict)
+    makers: set[str] = field(default_factory=set)
     approvers: set[str] = field(default_factory=set)
+    validation: dict[str, Any] | None = None
+    """What was made of it since it was last confirmed."""
     contradicted: bool = False
     action: dict[str, str] | None = None
     """The last one that was wanted of the payer, be it done or not."""
@@ -231,15 +248,23 @@ class Payments:
 
     Args:
         holds: Those that live, before the event that is taken.
+        policies: The one in force of each book that has set one.
     """
 
-    def __init__(self, contradicts: Contradicts, holds: Mapping[UUID, HoldThen], stream: Stream) -> None:
+    def __init__(
+        self,
+        contradicts: Contradicts,
+        holds: Mapping[UUID, HoldThen],
+        stream: Stream,
+        policies: Mapping[UUID, Policy],
+    ) -> None:
         self.known: dict[UUID, PaymentThen] = {}
         self.over: PaymentThen | None = None
         """The one that was over with the last event, which is known until the next."""
         self._contradicts = contradicts
         self._holds = holds
         self._stream = stream
+        self._policies = policies
         self._due: list[_Due] = []
         """What the last payment event has said of the ledger, and is still to come."""
         self._last: Recorded | None = None
@@ -316,10 +341,13 @@ class Payments:
                 self._contradicts(recorded, "a time to come", at.isoformat())
         if intent.expires_at is not None and intent.lapses_at is not None:
             self._contradicts(recorded, "one end", f"{intent.expires_at} and {intent.lapses_at}")
+        if intent.validated:
+            self._look_at_approvals(recorded, intent)
         self.known[recorded.stream_id] = PaymentThen(
             id=recorded.stream_id,
             intent=intent,
             maker=recorded.metadata.actor,
+            makers={recorded.metadata.actor},
             position=recorded.position,
             created_at=recorded.recorded_at,
             version=recorded.version,
@@ -327,12 +355,26 @@ class Payments:
             changed_at=recorded.recorded_at,
         )
 
+    def _look_at_approvals(self, recorded: Recorded, intent: PaymentIntentCreated) -> None:
+        """At least what the book's policy asked for then, of whom it named."""
+        policy = self._policies.get(intent.book_id, Policy())
+        reached = [tier for tier in policy.approvals if tier.currency == intent.currency and intent.amount > tier.above]
+        tiers = sorted(
+            (tier.above, bool(tier.direction), tier.approvals, tier.approvers)
+            for tier in reached
+            if tier.direction is None or tier.direction == intent.direction
+        )
+        least, named = tiers[-1][2:] if tiers else (0, ())
+        if intent.approvals < least or intent.approvers != named:
+            found = f"{intent.approvals} of {list(intent.approvers)}"
+            self._contradicts(recorded, f"at least {least} approvals of {list(named)}", found)
+
     def _found(self, recorded: Recorded) -> PaymentThen | None:
         """The payment; one that was over, from its earlier events, as it was when it was let go."""
         payment = self.known.get(recorded.stream_id)
         if payment is not None:
             return payment
-        again = Payments(_say_nothing, {}, self._stream)
+        again = Payments(_say_nothing, {}, self._stream, {})
         for raw in self._stream(recorded.stream_id):
             if raw.position < recorded.position:
                 again._apply(understood(raw))
@@ -358,7 +400,7 @@ class Payments:
         due = ends_at is not None and ends_at <= recorded.recorded_at
         if isinstance(event, PaymentExpired) and not due:
             self._contradicts(recorded, "its time to have come", f"expires at {ends_at}")
-        if isinstance(event, PaymentConfirmed | PaymentApproved | PaymentAttemptStarted | PaymentHurried) and due:
+        if isinstance(event, _NOT_ONCE_DUE) and due:
             self._contradicts(recorded, "its end", f"expires at {ends_at}")
         if isinstance(event, PaymentHurried) and not payment.tried:
             self._contradicts(recorded, "an attempt that failed with this method", "none")
@@ -369,15 +411,20 @@ class Payments:
                 payment.method, payment.rail, payment.tried = method, _RAILS[type(method)], False
                 if (payment.rail, payment.intent.direction) not in _BEGINNINGS:
                     self._contradicts(recorded, f"a way for money to go {payment.intent.direction}", payment.rail)
-                payment.status = "requires_confirmation"
+                payment.status, payment.makers = "requires_confirmation", {payment.maker, recorded.metadata.actor}
             case PaymentConfirmed():
-                payment.approvers = set()
+                payment.approvers, payment.validation = set(), None
+                payment.makers.add(recorded.metadata.actor)
                 payment.status = "requires_approval" if payment.intent.approvals else "processing"
-            case PaymentValidated(passed=passed):
-                payment.status = payment.status if passed else "requires_payment_method"
+            case PaymentValidated() as validated:
+                self._validate(recorded, payment, validated)
             case PaymentApproved(approver=approver):
-                if approver == payment.maker or approver in payment.approvers:
-                    self._contradicts(recorded, "another than its maker and who approved it before", approver)
+                # Before there were validators only who had created it counted as its maker.
+                makers = payment.makers if payment.intent.validated else {payment.maker}
+                if approver in makers or approver in payment.approvers:
+                    self._contradicts(recorded, "another than its makers and who approved it before", approver)
+                if payment.intent.approvers and approver not in payment.intent.approvers:
+                    self._contradicts(recorded, f"one of {list(payment.intent.approvers)}", approver)
                 payment.approvers.add(approver)
                 if len(payment.approvers) >= payment.intent.approvals:
                     payment.status = "processing"
@@ -410,9 +457,33 @@ class Payments:
         elif request.answered_at != recorded.recorded_at:
             self._contradicts(recorded, "what to do in the commit of its acceptance", "later")
 
+    def _validate(self, recorded: Recorded, payment: PaymentThen, event: PaymentValidated) -> None:
+        """Everybody has a vote, and the book's rule makes of them what was made of them."""
+        rule = self._policies.get(payment.intent.book_id, Policy()).rule
+        said = {vote["validator"]: vote["verdict"] for vote in event.votes}
+        if said.keys() != _VALIDATORS or len(event.votes) != len(said):
+            self._contradicts(recorded, "a vote of each validator", ", ".join(said))
+        if event.rule.get("mode") != rule.mode or event.rule.get("required") != list(rule.required):
+            self._contradicts(recorded, f"the rule {rule.mode}, {list(rule.required)} required", str(event.rule))
+        allowing = {validator for validator, verdict in said.items() if verdict == "allow"}
+        passes = {"approval", "funds", *rule.required} <= allowing and (
+            (rule.mode == "all" and allowing == _VALIDATORS)
+            or (rule.mode == "at_least" and len(allowing) >= rule.count)
+            or (rule.mode == "weighted" and sum(rule.weights.get(one, 0) for one in allowing) >= rule.threshold)
+        )
+        if event.passed is not passes:
+            self._contradicts(recorded, f"passed={passes} by the votes", f"passed={event.passed}")
+        told = {"rule": event.rule, "votes": event.votes, "passed": event.passed, "why": event.why}
+        payment.validation = {**told, "at": recorded.recorded_at.isoformat()}
+        if not event.passed:
+            payment.status = "requires_payment_method"
+
     # What a rail is asked.
 
     def _start(self, recorded: Recorded, payment: PaymentThen, event: PaymentAttemptStarted) -> None:
+        passed = payment.validation is not None and payment.validation["passed"]
+        if payment.intent.validated and not passed:
+            self._contradicts(recorded, "validators to have passed it since it was confirmed", "none")
         expected = (payment.rail, _BEGINNINGS.get((payment.rail or "", payment.intent.direction)))
         if (event.rail, event.operation) != expected or event.amount != payment.intent.amount:
             found = f"{event.rail}, {event.operation}, {event.amount}"

@@ -13,6 +13,7 @@ from domain.events import (
     AccountOpened,
     BatchPosted,
     BookOpened,
+    BookPaymentPolicySet,
     CommandRefused,
     EntryPosted,
     EntryReversed,
@@ -27,6 +28,7 @@ from domain.events import (
     SettlementRecorded,
     decode,
 )
+from domain.policy import Policy
 from domain.rail import BankAccount, Card, Iban, Method, UpiAddress
 from replay.derived import Derived, Posted
 from replay.escrows import EscrowThen, PartThen
@@ -142,6 +144,46 @@ class _Books(_Table):
         if book is None:
             return None
         return (key, book.code, book.title or None, book.metadata or None, book.opened_at, book.position)
+
+
+class _PaymentPolicies(_Table):
+    name = "payment_policies"
+    code = "payment_policies_differ"
+    columns = ("book_id", "version", "policy", "set_at", "set_by", "position")
+
+    def keys(self) -> Mapping[tuple[UUID, int], Any]:
+        return self._derived.policies
+
+    def key(self, row: Row) -> tuple[UUID, int]:
+        return row[0], row[1]
+
+    def row(self, key: tuple[UUID, int]) -> Row | None:
+        then = self._derived.policies.get(key)
+        return None if then is None else (*key, _written_out(then.policy), then.set_at, then.set_by, then.position)
+
+
+def _written_out(policy: Policy) -> dict[str, Any]:
+    """With every field of what it lists, and of its rule what its mode goes by."""
+    rule = policy.rule
+    goes_by = {"all": (), "at_least": ("count",), "weighted": ("weights", "threshold")}[rule.mode]
+    return {
+        "approvals": [
+            {
+                **{name: getattr(tier, name) for name in ("currency", "direction", "above", "approvals")},
+                "approvers": list(tier.approvers),
+            }
+            for tier in policy.approvals
+        ],
+        "limits": [
+            {name: getattr(limit, name) for name in ("currency", "direction", "method", "amount_min", "amount_max")}
+            for limit in policy.limits
+        ],
+        "rule": {
+            "mode": rule.mode,
+            **{name: getattr(rule, name) for name in goes_by},
+            "required": list(rule.required),
+        },
+    }
 
 
 class _Accounts(_Table):
@@ -405,8 +447,8 @@ class _Payments(_OfPayments):
         "payments",
         "changed position payment_id:uuid book_id:uuid account_id:uuid created_at:timestamptz status:text"
         " direction:text amount currency:text authorized captured refunded reversed returned disputed capture:text"
-        " approvals:int4 approved:int4 contradicted:bool rail:text route:text method:jsonb action:jsonb"
-        " expires_at:timestamptz"
+        " approvals:int4 approvers:jsonb approved:int4 validation:jsonb contradicted:bool rail:text route:text"
+        " method:jsonb action:jsonb expires_at:timestamptz"
         " lapses_at:timestamptz maker:text description:text reference:text descriptor:text metadata:jsonb version:int4"
         " changed_at:timestamptz",
     )
@@ -419,9 +461,9 @@ class _Payments(_OfPayments):
                 *(payment.changed, payment.position, payment.id, intent.book_id, intent.account_id, payment.created_at),
                 *(payment.status, intent.direction, intent.amount, intent.currency, payment.authorized),
                 *(payment.captured, payment.refunded, payment.reversed, payment.returned, payment.disputed),
-                *(intent.capture, intent.approvals, len(payment.approvers)),
-                *(payment.contradicted, payment.rail, payment.route, _told_of(payment.method), action),
-                *(intent.expires_at, intent.lapses_at, payment.maker, intent.description or None),
+                *(intent.capture, intent.approvals, list(intent.approvers) or None, len(payment.approvers)),
+                *(payment.validation, payment.contradicted, payment.rail, payment.route, _told_of(payment.method)),
+                *(action, intent.expires_at, intent.lapses_at, payment.maker, intent.description or None),
                 *(intent.reference or None, intent.descriptor or None, intent.metadata or None),
                 *(payment.version, payment.changed_at),
             )
@@ -711,7 +753,7 @@ class _AuditTrail(_Streamed):
                 book = event.book_id
             case PaymentIntentCreated() | EscrowFunded():
                 book = event.book_id
-            case BookOpened():
+            case BookOpened() | BookPaymentPolicySet():
                 book = recorded.stream_id
             case CommandRefused():
                 scope = event.scope
@@ -758,6 +800,7 @@ def read_models(stored: Stored, derived: Derived, head: int, findings: Findings)
     tracked = stored.tracked()
     kinds: tuple[tuple[str, type[_Table] | type[_Streamed]], ...] = (
         (ACCOUNTS, _Books),
+        (ACCOUNTS, _PaymentPolicies),
         (ACCOUNTS, _Accounts),
         (ACCOUNTS, _Limits),
         (ACCOUNTS, _Balances),

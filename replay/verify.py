@@ -37,6 +37,7 @@ CHECKS = (
     "events",
     "postings",
     "books",
+    "payment_policies",
     "accounts",
     "limits",
     "balances",

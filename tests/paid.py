@@ -30,10 +30,12 @@ from commands.payment import (
     ReversePayment,
     StartAttempt,
 )
+from commands.policy import SetPaymentPolicy
 from commands.settlement import RecordSettlement
 from domain import payment as payment_rules
 from domain.payment import Payment, Request
 from domain.ports import EventStore
+from tests.payment_words import HEARD
 from tests.stored import ids_of
 from tests.support import asked, freeze, open_account, started
 
@@ -78,7 +80,8 @@ class Till:
         await self.do(kind.model_validate({"payment_id": self.known[name].id, **said}), actor=actor)
 
     async def start(self, name: str, route: str = "north", **decision: Any) -> None:
-        await self.step(StartAttempt, name, route=route, decision={"chosen": route, "reasons": ["cheapest"]} | decision)
+        chosen = {"chosen": route, "reasons": ["cheapest"]} | decision
+        await self.step(StartAttempt, name, route=route, decision=chosen, votes=HEARD)
 
     def request(self, name: str) -> Request:
         """The latest of a payment's requests."""
@@ -139,6 +142,7 @@ async def write_payments(store: EventStore) -> dict[str, Payment]:
         await _write_cards(till)
         await _write_others(till)
         await _write_aftermath(till)
+        await _write_validated(till)
         now = store.seals[-1].recorded_at if isinstance(store, MemoryEventStore) else datetime.now(UTC)
         soon = now + timedelta(seconds=12 if in_memory else 0.5)
         await till.create("expired", method="card", confirm=False, expires_at=soon)
@@ -223,6 +227,35 @@ async def _write_cards(till: Till) -> None:
     await till.start("succeeded")
     await till.approved("succeeded")
     await till.approved("succeeded")
+
+
+async def _write_validated(till: Till) -> None:
+    """By a policy of the book: by two of three, denied by a limit, denied and then paid with another method."""
+    await till.do(SetPaymentPolicy(book="main"))
+    policy = {
+        "approvals": [{"currency": "EUR", "above": 5_000, "approvals": 2, "approvers": ["ann", "bob", "cy"]}],
+        "limits": [
+            {"currency": "EUR", "direction": "out", "amount_max": 4_000},
+            {"currency": "EUR", "method": "bank_account", "amount_max": 1_000},
+        ],
+        "rule": {"mode": "at_least", "count": 5, "required": ["limits"]},
+    }
+    await till.do(SetPaymentPolicy.model_validate({"book": "main", **policy}))
+    await till.create("by two of three", 6_000, "card", capture="manual")
+    for approver in ("ann", "cy"):
+        await till.step(ApprovePayment, "by two of three", approver=approver)
+    await till.start("by two of three")
+    await till.approved("by two of three")
+    await till.create("to be approved by one more", 6_000, "card")
+    await till.step(ApprovePayment, "to be approved by one more", approver="bob")
+    await till.create("denied", 4_500, "iban", direction="out")
+    await till.start("denied", "wire")
+    await till.create("denied, then paid", 1_500, "bank")
+    await till.start("denied, then paid", "ach")
+    await till.step(AttachMethod, "denied, then paid", method=UPI)
+    await till.step(ConfirmPayment, "denied, then paid")
+    await till.start("denied, then paid", "upi")
+    await till.approved("denied, then paid")
 
 
 async def _write_others(till: Till) -> None:

@@ -15,8 +15,10 @@ from commands.payment import (
     RecordDecline,
     RecordSilence,
     UpiAsked,
+    VoteHeard,
 )
 from domain import ids
+from domain.validation import OUTSIDE
 
 METHODS: Final[dict[str, MethodAsked]] = {
     "card": CardAsked(type="card", token="tok_visa", brand="visa", last4="4242", expires="2030-12"),
@@ -27,6 +29,11 @@ METHODS: Final[dict[str, MethodAsked]] = {
     "upi": UpiAsked(type="upi", vpa="payer@okbank"),
 }
 """By their rails."""
+
+HEARD: Final = tuple(
+    VoteHeard(validator=name, verdict="allow", reason="not_looked_at", placeholder=True) for name in OUTSIDE
+)
+"""What is heard of validators outside, as long as they are placeholders."""
 
 
 def create(account: str = "shop", amount: int = 100, rail: str | None = "card", **said: Any) -> CreatePayment:

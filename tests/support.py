@@ -436,6 +436,7 @@ def _check_postings(books: Books) -> dict[UUID, tuple[int, int]]:
             case name:
                 assert name.startswith(("payment.", "settlement.", "escrow.")) or name in (
                     "book.opened",
+                    "book.payment_policy_set",
                     "command.refused",
                     "batch.posted",
                     "account.hibernated",

@@ -46,6 +46,7 @@ from adapters.client.resources import (
     OpenedBook,
     Page,
     Payment,
+    PaymentPolicy,
     PaymentStatus,
     PaymentStory,
     PostedEntry,
@@ -58,6 +59,8 @@ from adapters.client.resources import (
     SettlementStory,
     Side,
     TrialBalance,
+    Validation,
+    Validator,
 )
 
 T = TypeVar("T")
@@ -473,6 +476,50 @@ class LineGiven(TypedDict):
     respond_by: NotRequired[str]
 
 
+class TierGiven(TypedDict):
+    """Above `above` minor units so many must approve; of no `approvers` named, anybody who did not make the payment."""
+
+    currency: str
+    direction: NotRequired[Literal["in", "out"] | None]
+    above: int
+    approvals: int
+    approvers: NotRequired[Sequence[str]]
+
+
+class LimitGiven(TypedDict):
+    """How much one payment may be, in minor units."""
+
+    currency: str
+    direction: NotRequired[Literal["in", "out"] | None]
+    method: NotRequired[Literal["card", "bank_account", "iban", "upi"] | None]
+    amount_min: NotRequired[int | None]
+    amount_max: NotRequired[int | None]
+
+
+class AllGiven(TypedDict):
+    """Every validator must allow."""
+
+    mode: Literal["all"]
+    required: NotRequired[Sequence[Validator]]
+
+
+class AtLeastGiven(TypedDict):
+    """So many must allow."""
+
+    mode: Literal["at_least"]
+    count: int
+    required: NotRequired[Sequence[Validator]]
+
+
+class WeightedGiven(TypedDict):
+    """Those who allow must come to the threshold together."""
+
+    mode: Literal["weighted"]
+    weights: Mapping[Validator, int]
+    threshold: int
+    required: NotRequired[Sequence[Validator]]
+
+
 MethodGiven = CardGiven | BankAccountGiven | IbanGiven | UpiGiven
 
 
@@ -492,6 +539,20 @@ def open_book(
     """Begin a book."""
     body = {"code": code, "title": title, "metadata": metadata}
     return _command("open_book", "/v1/books", OpenedBook, body, asking)
+
+
+def set_payment_policy(
+    book: str,
+    *,
+    approvals: Sequence[TierGiven] = (),
+    limits: Sequence[LimitGiven] = (),
+    rule: AllGiven | AtLeastGiven | WeightedGiven | None = None,
+    **asking: Unpack[Asking],
+) -> Call[PaymentPolicy]:
+    """Replace the whole policy for the payments of the book of that code or id."""
+    body = {"approvals": list(approvals), "limits": list(limits), "rule": rule}
+    path = f"/v1/books/{_step(book)}/payment-policy"
+    return _command("set_payment_policy", path, PaymentPolicy, body, asking, named={"book": book})
 
 
 def open_account(
@@ -919,6 +980,11 @@ def read_book(book: str, **reading: Unpack[Reading]) -> Call[Book]:
     return _read(f"/v1/books/{_step(book)}", Book, reading)
 
 
+def read_payment_policy(book: str, **reading: Unpack[Reading]) -> Call[PaymentPolicy]:
+    """The policy for the payments of the book of that code or id."""
+    return _read(f"/v1/books/{_step(book)}/payment-policy", PaymentPolicy, reading)
+
+
 def list_books(**paging: Unpack[Paging]) -> Listing[Book]:
     """Books by code."""
     return _list("/v1/books", Page[Book], lambda book: book.id, paging)
@@ -1120,6 +1186,12 @@ def _override(
     given = {"state": state, "reason": reason, "until": until, "release": release or None}
     body = {name: value for name, value in given.items() if value is not None}
     return Call(method="POST", path=path, decode=_decoder(CircuitBreaker), body=body)
+
+
+def validate_payment(payment: str | Call[ChangedPayment]) -> Call[Validation]:
+    """What validators would make now of the payment of that id, or of one as `create_payment` would create it."""
+    body = {"payment": payment} if isinstance(payment, str) else payment.body
+    return Call(method="POST", path="/v1/consensus/validate", decode=_decoder(Validation), body=body)
 
 
 def readyz() -> Call[ReadinessState]:

@@ -132,6 +132,7 @@ class _Client:
         return answer
 
     open_book = Method(calls.open_book)
+    set_payment_policy = Method(calls.set_payment_policy)
     open_account = Method(calls.open_account)
     freeze_account = Method(calls.freeze_account)
     unfreeze_account = Method(calls.unfreeze_account)
@@ -167,6 +168,7 @@ class _Client:
     record_settlement = Method(calls.record_settlement)
     post_batch = Method(calls.post_batch)
     read_book = Method(calls.read_book)
+    read_payment_policy = Method(calls.read_payment_policy)
     list_books = Lister(calls.list_books)
     read_account = Method(calls.read_account)
     list_accounts = Lister(calls.list_accounts)
@@ -198,6 +200,7 @@ class _Client:
     read_event_catalogue = Method(calls.read_event_catalogue)
     read_error_catalogue = Method(calls.read_error_catalogue)
     list_rails = Lister(calls.list_rails)
+    validate_payment = Method(calls.validate_payment)
     override_rail = Method(calls.override_rail)
     override_route = Method(calls.override_route)
     readyz = Method(calls.readyz)

@@ -70,6 +70,90 @@ class Book(_Book, frozen=True, kw_only=True):
     opened_at: datetime
 
 
+class ApprovalTier(Struct, frozen=True, kw_only=True):
+    """Above `above` so many must approve, of those named; of none named, anybody who did not make the payment."""
+
+    currency: Currency
+    direction: Literal["in", "out"] | None
+    above: Minor
+    approvals: int
+    approvers: list[str]
+
+
+class PaymentLimit(Struct, frozen=True, kw_only=True):
+    """How much one payment may be; null is no limit, or, of direction and method, any."""
+
+    currency: Currency
+    direction: Literal["in", "out"] | None
+    method: Literal["card", "bank_account", "iban", "upi"] | None
+    amount_min: Minor | None
+    amount_max: Minor | None
+
+
+Validator = Literal["approval", "funds", "limits", "mandate", "risk", "sanctions"]
+
+
+class ValidationRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How votes decide: `all`, `at_least` with `count`, or `weighted` with `weights` and `threshold`.
+
+    The no of who is `required` is a veto in any mode, and so is that of approval and funds.
+    """
+
+    mode: Literal["all", "at_least", "weighted"]
+    required: list[Validator]
+    count: int | None = None
+    weights: dict[str, int] | None = None
+    threshold: int | None = None
+
+
+class PaymentPolicy(Resource, frozen=True, kw_only=True):
+    """The policy for a book's payments; what says when it was set, and by whom, is null where none was ever set."""
+
+    object: Literal["payment_policy"]
+    book_id: BookId
+    approvals: list[ApprovalTier]
+    limits: list[PaymentLimit]
+    rule: ValidationRule
+    set_at: datetime | None
+    set_by: str | None
+    version: int | None
+    position: Position | None
+
+
+class Vote(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one validator said. `reason` is a stable code, `details` the values it was decided on.
+
+    `placeholder`: it is not looked at in earnest yet.
+    """
+
+    validator: Validator
+    verdict: Literal["allow", "deny", "abstain"]
+    reason: str
+    details: dict[str, Any] = {}
+    placeholder: bool = False
+
+
+class Validation(Resource, frozen=True, kw_only=True):
+    """What validators would make of a payment now; `payment` is null of one that is only thought of."""
+
+    object: Literal["validation"]
+    payment: PaymentId | None
+    rule: ValidationRule
+    votes: list[Vote]
+    passed: bool
+    why: str
+
+
+class PaymentValidation(Struct, frozen=True, kw_only=True):
+    """What validators made of a payment since it was confirmed. One that they did not pass waits for another method."""
+
+    rule: ValidationRule
+    votes: list[Vote]
+    passed: bool
+    why: str
+    at: datetime
+
+
 class LimitsToCome(Struct, frozen=True, kw_only=True):
     """Limits that take effect at a time to come; null is no limit."""
 
@@ -587,6 +671,7 @@ class _Payment(Resource, frozen=True, kw_only=True):
     method: CardMethod | BankAccountMethod | IbanMethod | UpiMethod | None
     approvals_required: int
     approvals_given: int
+    approvers: list[str]
     expires_at: datetime | None
     lapses_at: datetime | None
     description: str
@@ -635,8 +720,9 @@ class Payment(_Payment, frozen=True, kw_only=True):
     `authorized` is what a rail promised, `captured` what was claimed of it or collected. `refunded` went back of it;
     `reversed` was undone, `returned` taken back by the rail itself, `disputed` is what it keeps for disputes.
     `lapses_at`: when it expires if nobody has had it done by then. `action`: what its payer has to do first, by `type`.
-    `waits_for` is null of one that is over. `contradicted`: of one of its requests a rail has said the opposite of what
-    it had said.
+    `approvers` are who may approve it; of none named, anybody who did not make it. `validation` is null until
+    validators were asked. `waits_for` is null of one that is over. `contradicted`: of one of its requests a rail has
+    said the opposite of what it had said.
     """
 
     account_code: str
@@ -646,6 +732,7 @@ class Payment(_Payment, frozen=True, kw_only=True):
     rail: Literal["card", "ach", "wire", "upi"] | None
     route: str | None
     contradicted: bool
+    validation: PaymentValidation | None
     maker: str
     created_at: datetime
     changed_at: datetime

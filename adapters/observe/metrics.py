@@ -98,6 +98,12 @@ class Metrics:
         self._faults = Counter(
             "daybook_faults", "What should not happen, by event.", ["event"], registry=self._registry
         )
+        self._votes = Counter(
+            "daybook_votes",
+            "Votes of validators outside; one that abstains was not heard.",
+            ["validator", "verdict"],
+            registry=self._registry,
+        )
 
         self._ended = Counter(
             "daybook_expired",
@@ -128,6 +134,10 @@ class Metrics:
     def settled_day(self, rail: str, route: str, day: date) -> None:
         """All of a route's day is booked, as this process knows."""
         self._settled_days[rail, route] = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+
+    def voted(self, validator: str, verdict: str) -> None:
+        """A validator outside said so, or, abstaining, was not heard."""
+        self._votes.labels(validator, verdict).inc()
 
     def fault(self, event: str) -> None:
         self._faults.labels(event).inc()

@@ -214,7 +214,7 @@ def _body(operation: Operation, reference: Schema) -> Schema:
     """The command, less what path and head say of it."""
     if operation.sets is not None:
         return reference
-    named = _named_by_path(operation) | {operation.by_actor} - {""}
+    named = {*_named_by_path(operation), *path_parameters(operation)} | {operation.by_actor} - {""}
     if not named:
         return reference
     assert operation.model is not None

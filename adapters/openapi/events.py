@@ -36,6 +36,7 @@ from domain.events import (
     SettlementRecorded,
     encode,
 )
+from domain.policy import Limit, Policy, Rule, Tier
 from domain.posting import Posting, Side
 from domain.rail import Card
 
@@ -71,9 +72,14 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "approver": "cleo",
     "retry": "later",
     "action": {"type": "redirect", "url": "https://bank.example/confirm/1"},
-    "rule": {"all": ["funds", "limits"]},
-    "votes": [{"validator": "funds", "verdict": "allow", "reason": "", "details": {}}],
+    "rule": {"mode": "all", "required": ["sanctions"]},
+    "votes": [{"validator": "funds", "verdict": "allow", "reason": "money_comes_in"}],
     "passed": True,
+    "policy": Policy(
+        approvals=(Tier(currency="EUR", above=100_000, approvals=2, approvers=("ann", "bob", "cleo")),),
+        limits=(Limit(currency="EUR", direction="out", amount_max=5_000_000),),
+        rule=Rule(required=("sanctions",)),
+    ),
     "known": "done",
     "why": "no answer within 10 s",
     "settlement_id": ids.settlement_id(_BOOK, "card", "acquirer-1", _WHEN.date(), "EUR", 1),

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from adapters.client import resources
 from adapters.web import qr
+from adapters.web.consensus import ToValidate
 from adapters.web.rails import OverrideBreaker
 from commands.account import ChangeLimits, CloseAccount, FreezeAccount, OpenAccount, UnfreezeAccount
 from commands.batch import PostBatch
@@ -38,6 +39,7 @@ from commands.payment import (
     RetryPayment,
     ReversePayment,
 )
+from commands.policy import SetPaymentPolicy
 from commands.settlement import RecordSettlement
 from domain import errors, ids
 from domain.errors import Refusal
@@ -52,6 +54,7 @@ from projections.api.events import EventList
 from projections.api.holds import HoldList, HoldRead
 from projections.api.journal import EntryList, EntryRead
 from projections.api.payments import PaymentList, PaymentRead
+from projections.api.policies import PaymentPolicyRead
 from projections.api.reports import BalanceSheetRead, IncomeStatementRead, RollUpRead, TrialBalanceRead
 from projections.api.settlements import SettlementList, SettlementRead
 
@@ -87,6 +90,7 @@ _OF_DISPUTE: Final[Refusals] = frozenset(
 
 COMMANDS: Final[dict[type[Command], Refusals]] = {
     OpenBook: frozenset({errors.BookCodeTaken}),
+    SetPaymentPolicy: frozenset({errors.BookNotFound}),
     OpenAccount: frozenset(
         {errors.BookNotFound, errors.AccountCodeReserved, errors.AccountCodeTaken, errors.LimitsContradict}
     ),
@@ -132,13 +136,15 @@ COMMANDS: Final[dict[type[Command], Refusals]] = {
             errors.CurrencyMismatch,
             errors.PaymentExpiresInPast,
             errors.PaymentMethodUnfit,
+            errors.PaymentApproversTooFew,
         }
     ),
     AttachMethod: _OF_PAYMENT | {errors.PaymentMethodUnfit},
     ConfirmPayment: _OF_PAYMENT,
     CheckoutPayment: _OF_PAYMENT | {errors.PaymentMethodUnfit},
     RetryPayment: _OF_RAIL,
-    ApprovePayment: _OF_PAYMENT | {errors.PaymentApproverIsMaker, errors.PaymentApprovalNotWanted},
+    ApprovePayment: _OF_PAYMENT
+    | {errors.PaymentApproverIsMaker, errors.PaymentApproverNotNamed, errors.PaymentApprovalNotWanted},
     IncreaseAuthorization: _OF_RAIL | {errors.AmountTooLarge},
     CapturePayment: _OF_RAIL | {errors.PaymentAmountExceeded},
     CancelPayment: _OF_RAIL,
@@ -365,6 +371,31 @@ OPERATIONS: Final[list[Operation]] = [
         resources.OpenedBook,
         201,
         shop=Example(key="open-shop", body={"code": "shop", "title": "A small shop", "metadata": {"owner": "me"}}),
+    ),
+    _command(
+        "set_payment_policy",
+        "/v1/books/{book}/payment-policy",
+        SetPaymentPolicy,
+        "Books",
+        "Set the policy for a book's payments",
+        resources.PaymentPolicy,
+        200,
+        shop=Example(
+            key="shop-policy-1",
+            path={"book": "shop"},
+            body={
+                "approvals": [
+                    {"currency": "EUR", "above": 100_000, "approvals": 2, "approvers": ["ann", "bob", "cleo"]},
+                ],
+                "limits": [{"currency": "EUR", "direction": "out", "method": "iban", "amount_max": 5_000_000}],
+                "rule": {"mode": "all", "required": ["sanctions"]},
+            },
+        ),
+        quorum=Example(
+            key="shop-policy-2",
+            path={"book": "shop"},
+            body={"rule": {"mode": "at_least", "count": 5, "required": ["limits", "sanctions"]}},
+        ),
     ),
     _command(
         "open_account",
@@ -888,6 +919,15 @@ OPERATIONS: Final[list[Operation]] = [
         shop=Example(path={"book": "shop"}),
     ),
     _read(
+        "read_payment_policy",
+        "/v1/books/{book}/payment-policy",
+        PaymentPolicyRead,
+        "Books",
+        resources.PaymentPolicy,
+        errors.BookNotFound,
+        shop=Example(path={"book": "shop"}),
+    ),
+    _read(
         "list_accounts",
         "/v1/accounts",
         AccountList,
@@ -1158,6 +1198,43 @@ OPERATIONS: Final[list[Operation]] = [
         examples={"all": Example(), "holds": Example(query={"kind": "hold", "book": "shop"})},
         waits=True,
         other_media=("text/event-stream",),
+    ),
+    Operation(
+        id="validate_payment",
+        method="post",
+        path="/v1/consensus/validate",
+        tag="Payments",
+        summary="Ask what validators would make of a payment now",
+        sets=ToValidate,
+        answers=resources.Validation,
+        refusals=frozenset(
+            {
+                errors.PaymentNotFound,
+                errors.PaymentStatusForbids,
+                errors.PaymentOutcomeIsUnknown,
+                errors.PaymentBusy,
+                errors.AccountNotFound,
+                errors.AccountCodeReserved,
+                errors.CurrencyMismatch,
+                errors.PaymentExpiresInPast,
+                errors.PaymentMethodUnfit,
+                errors.PaymentApproversTooFew,
+            }
+        ),
+        errors=("overloaded", "stopping", "outcome_unknown"),
+        examples={
+            "there": Example(body=_TAX),
+            "thought_of": Example(
+                body={
+                    "book": "shop",
+                    "account": "liabilities:tax",
+                    "direction": "out",
+                    "amount": 90_00,
+                    "currency": "EUR",
+                    "method": _TAX_OFFICE,
+                },
+            ),
+        },
     ),
     Operation(
         id="list_rails",

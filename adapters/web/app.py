@@ -29,7 +29,8 @@ from adapters.postgres.store import PostgresEventStore
 from adapters.projector import Projector
 from adapters.rails.wiring import NO_RAILS, Wiring, connected
 from adapters.settling import Settling, Told
-from adapters.web import health, intake, qr, rails
+from adapters.validators import PLACEHOLDERS, Validators
+from adapters.web import consensus, health, intake, qr, rails
 from adapters.web.envelope import Envelope
 from adapters.web.errors import exception_handlers
 from adapters.web.health import Readiness
@@ -111,6 +112,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
             intent_life=timedelta(days=limits.intent_days) or None,
         )
         metrics.watch(writer, projectors)
+        validators = Validators(PLACEHOLDERS, voted=metrics.voted, report=failed)
         writer.start()
         if projector is not None:
             projector.start()
@@ -122,12 +124,13 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
                     expiry = Expiry(writer, reads, report=failed, ended=metrics.ended, of=kind)
                     await stack.enter_async_context(running(expiry.run()))
                 paying_on, known_rails = await stack.enter_async_context(
-                    driven(dsn, writer, reads, wiring or NO_RAILS, metrics, failed)
+                    driven(dsn, writer, reads, wiring or NO_RAILS, validators, metrics, failed)
                 )
                 yield {
                     "desk": writer,
                     "paying": paying_on,
                     "rails": known_rails,
+                    "validators": validators,
                     "reads": reads,
                     "client_secrets": secrets,
                     "streams": Streams(limits.streams_max),
@@ -156,6 +159,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
         *(taking(route, keyed=False) for route in rails.overrides),
         *rails.reads,
         *qr.reads,
+        *(taking(route, keyed=False) for route in consensus.routes),
         *document_routes,
         *health.routes,
     ]
@@ -188,6 +192,7 @@ async def driven(
     desk: Desk,
     reads: PostgresReads,
     wiring: Wiring,
+    validators: Validators,
     metrics: Metrics,
     failed: Callable[[str, BaseException], None],
 ) -> AsyncIterator[tuple[Paying | None, Rails]]:
@@ -205,6 +210,7 @@ async def driven(
             wiring.routing,
             find=Found(reads),
             breakers=breakers,
+            validators=validators,
             paid=metrics.paid,
             now=now,
             report=failed,

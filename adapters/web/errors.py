@@ -51,7 +51,9 @@ STATUS: Final[dict[type[Refusal], int]] = {
     errors.PaymentOutcomeIsUnknown: 409,
     errors.PaymentBusy: 409,
     errors.PaymentApproverIsMaker: 409,
+    errors.PaymentApproverNotNamed: 409,
     errors.PaymentApprovalNotWanted: 409,
+    errors.PaymentUndecided: 409,
     errors.PaymentNotDue: 409,
     errors.PaymentAnswerKnown: 409,
     errors.PaymentOutcomeNotOpen: 409,
@@ -74,6 +76,7 @@ STATUS: Final[dict[type[Refusal], int]] = {
     errors.EscrowToSameAccount: 422,
     errors.EscrowAmountExceeded: 422,
     errors.PaymentExpiresInPast: 422,
+    errors.PaymentApproversTooFew: 422,
     errors.PaymentMethodUnfit: 422,
     errors.PaymentAmountExceeded: 422,
     errors.LimitsContradict: 422,
@@ -212,12 +215,12 @@ def _of_path(request: Request) -> set[str]:
 
 
 def _pointer(loc: tuple[int | str, ...]) -> str:
-    """Source: RFC 6901, section 3. Of a batch's command and of a payment's method, pydantic names the kind too, which
-    is no step in the body."""
+    """Source: RFC 6901, section 3. Of a batch's command, of a payment's method and of a policy's rule, pydantic names
+    the kind too, which is no step in the body."""
     arguments = 0
     if loc[:1] == ("commands",):
         loc, arguments = (*loc[:2], *loc[3:]), 3
-    if loc[arguments : arguments + 1] == ("method",):
+    if loc[arguments : arguments + 1] in (("method",), ("rule",)):
         loc = (*loc[: arguments + 1], *loc[arguments + 2 :])
     steps = (str(step)[:FIELD_MAX].replace("~", "~0").replace("/", "~1") for step in loc)
     return "".join(f"/{step}" for step in steps)

@@ -212,7 +212,7 @@ def _at(moment: datetime | None) -> str | None:
 
 
 async def list_rails(request: Request) -> Response:
-    _must_have_no_query(request)
+    must_have_no_query(request)
     return _json({"object": "list", "data": await request.state.rails.look(), "has_more": False})
 
 
@@ -225,14 +225,14 @@ async def override_route(request: Request) -> Response:
 
 
 async def _override_asked(request: Request, *, route: str) -> Response:
-    _must_have_no_query(request)
+    must_have_no_query(request)
     state = request.state
     wanted = OverrideBreaker.model_validate(state.body)
     rail = request.path_params["rail"]
     return _json(await state.rails.override(rail, route, wanted, actor=state.context["actor"]))
 
 
-def _must_have_no_query(request: Request) -> None:
+def must_have_no_query(request: Request) -> None:
     """Who asks for a dry run of what has none is not to get the thing itself."""
     if request.scope["query_string"]:
         faults = [InitErrorDetails(type="extra_forbidden", loc=(name,), input=None) for name in request.query_params]

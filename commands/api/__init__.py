@@ -2,7 +2,7 @@
 
 from starlette.routing import Route
 
-from commands.api import account, batch, book, escrow, hold, journal, payment, settlement
+from commands.api import account, batch, book, escrow, hold, journal, payment, policy, settlement
 
 routes: list[Route] = [
     *journal.routes,
@@ -13,4 +13,5 @@ routes: list[Route] = [
     *settlement.routes,
     *account.routes,
     *book.routes,
+    *policy.routes,
 ]

@@ -15,6 +15,7 @@ from commands.api.escrow import escrow
 from commands.api.hold import hold
 from commands.api.journal import entry
 from commands.api.payment import payment, with_secret
+from commands.api.policy import policy
 from commands.api.settlement import settlement
 from commands.batch import PostBatch
 from commands.book import OpenBook
@@ -37,6 +38,7 @@ from commands.payment import (
     RetryPayment,
     ReversePayment,
 )
+from commands.policy import SetPaymentPolicy
 from commands.settlement import RecordSettlement
 
 PATH: Final = "/v1/batches"
@@ -45,6 +47,7 @@ _Resource = Callable[[Outcome], dict[str, Any]]
 
 ANSWERS: Final[dict[type[Command], tuple[int, _Resource]]] = {
     OpenBook: (201, book),
+    SetPaymentPolicy: (200, policy),
     OpenAccount: (201, account),
     FreezeAccount: (200, account),
     UnfreezeAccount: (200, account),

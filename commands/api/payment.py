@@ -70,6 +70,7 @@ def payment(outcome: Outcome) -> dict[str, Any]:
         "disputes": [_dispute(dispute) for dispute in known.disputes.values()],
         "approvals_required": intent.approvals,
         "approvals_given": len(known.approvers),
+        "approvers": list(intent.approvers),
         "expires_at": None if intent.expires_at is None else instant(intent.expires_at),
         "lapses_at": None if intent.lapses_at is None else instant(intent.lapses_at),
         "description": intent.description,

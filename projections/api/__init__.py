@@ -16,12 +16,14 @@ from projections.api import (
     holds,
     journal,
     payments,
+    policies,
     reports,
     settlements,
 )
 
 routes: Final[list[Route]] = [
     *books.routes,
+    *policies.routes,
     *accounts.routes,
     *balances.routes,
     *journal.routes,

@@ -163,6 +163,8 @@ def resource(row: Mapping[str, Any]) -> dict[str, Any]:
         "contradicted": row["contradicted"],
         "approvals_required": row["approvals"],
         "approvals_given": row["approved"],
+        "approvers": row["approvers"] or [],
+        "validation": _validation(row["validation"]),
         "expires_at": row["expires_at"],
         "lapses_at": row["lapses_at"],
         "description": row["description"] or "",
@@ -175,6 +177,11 @@ def resource(row: Mapping[str, Any]) -> dict[str, Any]:
         "version": row["version"],
         "position": row["changed"],
     }
+
+
+def _validation(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What validators made of it since it was last confirmed; nothing where that was not asked."""
+    return None if row is None else {**row, "at": _time(row["at"])}
 
 
 def _request(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,13 @@ SELECT * FROM json_to_recordset(%(rows)s::json) AS r (
     book_id uuid, code text, title text, metadata jsonb, opened_at timestamptz, position bigint
 );
 
+-- set_payment_policies --
+-- All that were ever set: the last one is in force.
+INSERT INTO payment_policies (book_id, version, policy, set_at, set_by, position)
+SELECT * FROM json_to_recordset(%(rows)s::json) AS r (
+    book_id uuid, version integer, policy jsonb, set_at timestamptz, set_by text, position bigint
+);
+
 -- open_accounts --
 -- An account is opened once, under a code of its own in its book.
 INSERT INTO accounts (account_id, book_id, code, type, currency, title, status,

@@ -7,6 +7,17 @@ CREATE TABLE books (
     position  bigint NOT NULL
 );
 
+CREATE TABLE payment_policies (
+    book_id  uuid NOT NULL,
+    version  integer NOT NULL,
+    policy   jsonb NOT NULL,
+    set_at   timestamptz NOT NULL,
+    set_by   text NOT NULL,
+    position bigint NOT NULL,
+    PRIMARY KEY (book_id, version)
+);
+COMMENT ON TABLE payment_policies IS 'All that were ever set; the one of the highest version of a book is in force.';
+
 CREATE TABLE accounts (
     account_id      uuid PRIMARY KEY,
     book_id         uuid NOT NULL,

@@ -1,7 +1,7 @@
 -- create_payments --
 -- A payment is created once, before anything else happens to it.
 COPY payments (payment_id, book_id, account_id, position, created_at, status, direction, amount, currency, authorized,
-               captured, refunded, reversed, returned, disputed, capture, approvals, approved, contradicted,
+               captured, refunded, reversed, returned, disputed, capture, approvals, approvers, approved, contradicted,
                expires_at, lapses_at, maker, description,
                reference, descriptor, metadata, version, changed, changed_at) FROM STDIN;
 
@@ -69,7 +69,7 @@ WHERE q.payment_id = answer.payment_id AND q.request_id = answer.request_id;
 -- change_payments --
 -- What happened to one payment in a batch is added up; its status is that of the last step that leads to one, and where
 -- it depends, on what the payment then is: what it depends on does not change after that step. Approvals are counted
--- from the last confirmation on.
+-- from the last confirmation on, and so is a validation the one since.
 UPDATE payments AS p SET
     status = CASE change.step
         WHEN 'confirmed' THEN CASE WHEN p.approvals > 0 THEN 'requires_approval' ELSE 'processing' END
@@ -96,6 +96,7 @@ UPDATE payments AS p SET
     returned = p.returned + change.returned,
     disputed = p.disputed + change.disputed,
     approved = change.approved + CASE WHEN change.confirmed THEN 0 ELSE p.approved END,
+    validation = coalesce(change.validation, CASE WHEN change.confirmed THEN NULL ELSE p.validation END),
     contradicted = p.contradicted OR change.contradicted,
     method = coalesce(change.method, p.method),
     action = CASE WHEN coalesce(change.step, p.status) = 'requires_action'
@@ -113,6 +114,8 @@ FROM (
            coalesce(sum(refunded), 0) AS refunded, coalesce(sum(reversed), 0) AS reversed,
            coalesce(sum(returned), 0) AS returned, coalesce(sum(disputed), 0) AS disputed, confirmed IS NOT NULL AS confirmed,
            coalesce(sum(approved) FILTER (WHERE position > coalesce(confirmed, 0)), 0) AS approved,
+           (array_agg(validation ORDER BY position DESC)
+               FILTER (WHERE validation IS NOT NULL AND position > coalesce(confirmed, 0)))[1] AS validation,
            coalesce(bool_or(contradicted), false) AS contradicted,
            (array_agg(method ORDER BY position DESC) FILTER (WHERE method IS NOT NULL))[1] AS method,
            (array_agg(action ORDER BY position DESC) FILTER (WHERE action IS NOT NULL))[1] AS action,
@@ -123,8 +126,8 @@ FROM (
         SELECT *, max(position) FILTER (WHERE step = 'confirmed') OVER (PARTITION BY payment_id) AS confirmed
         FROM json_to_recordset(%(rows)s::json) AS r (
             payment_id uuid, step text, request_id text, authorized bigint, captured bigint, refunded bigint,
-            reversed bigint, returned bigint, disputed bigint, approved integer, contradicted boolean, method jsonb,
-            action jsonb, rail text, route text, version integer,
+            reversed bigint, returned bigint, disputed bigint, approved integer, validation jsonb, contradicted boolean,
+            method jsonb, action jsonb, rail text, route text, version integer,
             position bigint, changed_at timestamptz
         )
     ) AS step

@@ -16,7 +16,9 @@ CREATE TABLE payments (
     disputed     bigint NOT NULL,
     capture      text NOT NULL,
     approvals    integer NOT NULL,
+    approvers    jsonb,
     approved     integer NOT NULL,
+    validation   jsonb,
     contradicted boolean NOT NULL,
     rail         text,
     route        text,
@@ -47,6 +49,8 @@ CREATE INDEX payments_lapsing ON payments (lapses_at)
 COMMENT ON COLUMN payments.changed IS 'Position of the last event of the payment, changed_at its time; position of the first.';
 COMMENT ON COLUMN payments.approved IS 'How many of the approvals were given.';
 COMMENT ON COLUMN payments.action IS 'What the payer has to do; NULL of one that does not wait for that.';
+COMMENT ON COLUMN payments.approvers IS 'Who may approve, where the policy names them.';
+COMMENT ON COLUMN payments.validation IS 'What validators made of it since it was last confirmed.';
 COMMENT ON COLUMN payments.method IS 'What it is paid with; of account numbers the last four characters.';
 CREATE TABLE payment_requests (
     payment_id   uuid NOT NULL,

@@ -30,6 +30,19 @@ WITH t AS (
 )
 SELECT as_of, head, book_id, code, title, metadata, opened_at FROM t LEFT JOIN books ON book_id = %(book)s;
 
+-- payment_policy --
+-- Of one book, by its id: the one in force, if any was set.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, books.book_id, policy, set_at, set_by, version, payment_policies.position
+FROM t
+LEFT JOIN books ON books.book_id = %(book)s
+LEFT JOIN payment_policies ON payment_policies.book_id = books.book_id AND version = (
+    SELECT max(version) FROM payment_policies AS p WHERE p.book_id = books.book_id
+);
+
 -- accounts --
 -- By book and code, with their balances as of the position of the list, if those are asked for. Of an account's limits
 -- those with the latest effective time that has come are in force.
@@ -632,8 +645,8 @@ WITH t AS (
 )
 SELECT as_of, head, payment_id, page.book_id, page.account_id, code AS account_code, direction, page.status,
        amount, page.currency, authorized, captured, refunded, reversed, returned, disputed, capture, rail, route,
-       method, action, contradicted, approvals, approved, expires_at, lapses_at, description, reference, descriptor,
-       page.metadata, maker, created_at, changed_at,
+       method, action, contradicted, approvals, approvers, approved, validation, expires_at, lapses_at, description,
+       reference, descriptor, page.metadata, maker, created_at, changed_at,
        page.version, changed,
        ARRAY(
            SELECT to_jsonb(q) FROM payment_requests AS q WHERE q.payment_id = page.payment_id ORDER BY q.position
@@ -654,8 +667,8 @@ WITH t AS (
 )
 SELECT as_of, head, payment_id, payments.book_id, payments.account_id, code AS account_code, direction, payments.status,
        amount, payments.currency, authorized, captured, refunded, reversed, returned, disputed, capture, rail, route,
-       method, action, contradicted, approvals, approved, expires_at, lapses_at, description, reference, descriptor,
-       payments.metadata, maker, created_at, changed_at,
+       method, action, contradicted, approvals, approvers, approved, validation, expires_at, lapses_at, description,
+       reference, descriptor, payments.metadata, maker, created_at, changed_at,
        payments.version, changed,
        ARRAY(
            SELECT to_jsonb(q) FROM payment_requests AS q WHERE q.payment_id = payments.payment_id ORDER BY q.position

@@ -228,6 +228,7 @@ def test_a_database_nobody_touched(projected: str) -> None:
         ("events", 24, 24, ""),
         ("postings", 14, 24, ""),
         ("books", 2, 24, ""),
+        ("payment_policies", 0, 24, ""),
         ("accounts", 8, 24, ""),
         ("limits", 8, 24, ""),
         ("balances", 7, 24, ""),

@@ -101,7 +101,7 @@ def yes(nth: int, amount: int = 100) -> Callable[[UUID], Command]:
 
 
 def start(name: UUID) -> Command:
-    return StartAttempt(payment_id=name, route="first")
+    return StartAttempt(payment_id=name, route="first", votes=words.HEARD)
 
 
 def cancel(name: UUID) -> Command:

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from adapters.postgres.projecting import catch_up
 from adapters.postgres.store import PostgresEventStore
 from domain import ids
-from domain.errors import DisputeNotFound, PaymentNotFound, SettlementNotFound
+from domain.errors import BookNotFound, DisputeNotFound, PaymentNotFound, SettlementNotFound
 from domain.payment import Payment
 from domain.rail import BankAccount
 from tests.conftest import Server, database_on
@@ -96,6 +96,7 @@ def test_a_payments_whole_story(office: Office) -> None:
                 "payment.intent_created.v1",
                 "payment.method_attached.v1",
                 "payment.confirmed.v1",
+                "payment.validated.v1",
                 "payment.attempt_started.v1",
                 "payment.operation_done.v1",
                 "payment.operation_requested.v1",
@@ -125,6 +126,59 @@ def test_holds_and_entries_of_a_card(office: Office) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "passed", "limits", "why"),
+    [
+        ("denied", False, "deny: above_amount_max", "limits denies: above_amount_max"),
+        ("denied, then paid", True, "allow: no_limit", "6 allow, at least 5 must"),
+        ("by two of three", True, "allow: no_limit", "6 allow, at least 5 must"),
+        ("succeeded", True, "allow: no_limit", "all allow"),
+    ],
+)
+def test_what_validators_made_of_it(office: Office, name: str, passed: bool, limits: str, why: str) -> None:
+    """
+    A payment tells who voted how since it was confirmed, by which rule, and why it passed or did not.
+    """
+    validation = office.story(name)["validation"]
+
+    votes = {vote["validator"]: f"{vote['verdict']}: {vote['reason']}" for vote in validation["votes"]}
+    assert (validation["passed"], votes["limits"], validation["why"]) == (passed, limits, why)
+    assert len(votes) == 6
+    assert validation["at"] == next(
+        event["recorded_at"]
+        for event in reversed(office.story(name)["timeline"])
+        if event["name"] == "payment.validated.v1"
+    )
+
+
+def test_before_it_is_validated_there_is_nothing_to_tell(office: Office) -> None:
+    """
+    Confirmed, and waiting for one more of those who may approve it.
+    """
+    story = office.story("to be approved by one more")
+
+    assert story["validation"] is None
+    assert (story["approvals_required"], story["approvals_given"]) == (2, 1)
+    assert story["approvers"] == ["ann", "bob", "cy"]
+
+
+def test_the_policy_of_a_book(office: Office) -> None:
+    """
+    The one set last, since when and by whom; of a book that has set none, what then holds.
+    """
+    policy = office.get("/v1/books/main/payment-policy")
+    none = office.get("/v1/books/other/payment-policy")
+
+    assert [tier["approvers"] for tier in policy["approvals"]] == [["ann", "bob", "cy"]]
+    assert [limit["amount_max"] for limit in policy["limits"]] == [4_000, 1_000]
+    assert policy["rule"] == {"mode": "at_least", "count": 5, "required": ["limits"]}
+    assert (policy["set_by"], policy["version"]) == ("tester", 3)
+    assert none["rule"] == {"mode": "all", "required": []}
+    assert (none["approvals"], none["limits"], none["set_at"], none["version"]) == ([], [], None, None)
+    with pytest.raises(BookNotFound):
+        office.client.get("/v1/books/nowhere/payment-policy")
+
+
+@pytest.mark.parametrize(
     ("name", "whom", "what", "state"),
     [
         ("created", "client", "attach_method", None),
@@ -138,6 +192,7 @@ def test_holds_and_entries_of_a_card(office: Office) -> None:
         ("authorized", "client", "capture_payment", None),
         ("refunded", "rail", "refund", "requested"),
         ("given up", "client", "attach_method", None),
+        ("denied", "client", "attach_method", None),
         ("being paid out", "rail", "payout", "requested"),
         ("disputed", "client", "answer_dispute", None),
     ],
@@ -203,7 +258,7 @@ def test_filters(office: Office) -> None:
     for status in statuses:
         assert office.listed(status=status.value) == having(lambda one, status=status: one.status is status)
     back = {"payout returned", "payout reversed"}
-    assert office.listed(direction="out") == {"paid out", "bounced", "being paid out", *back}
+    assert office.listed(direction="out") == {"paid out", "bounced", "being paid out", "denied", *back}
     assert office.listed(rail="ach") == having(lambda one: isinstance(one.method, BankAccount))
     assert office.listed(rail="wire") == office.listed(direction="out")
     assert office.listed(request_state="unknown") == {"unknown"}
@@ -377,7 +432,7 @@ def test_the_audit_trail_and_the_log_know_payments(office: Office) -> None:
     of_kind = office.get("/v1/audit-trail", kind="payment", limit=1000)["data"]
     events = office.get("/v1/events", kind="payment", limit=1000)["data"]
 
-    assert len(records) == 10
+    assert len(records) == 11
     assert {(record["subject"], record["book_id"]) for record in records} == {
         (name, ids.show(ids.BOOK, office.known["refunded"].intent.book_id))
     }

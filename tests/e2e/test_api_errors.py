@@ -17,9 +17,10 @@ from commands.api.asking import instant
 from commands.book import OpenBook
 from commands.payment import RecordApproval, RecordSilence, StartAttempt
 from domain import ids as id_rules
-from domain.errors import REFUSALS, PaymentAnswerKnown, PaymentNotDue
+from domain.errors import REFUSALS, PaymentAnswerKnown, PaymentNotDue, PaymentUndecided
 from domain.money import AMOUNT_MAX
 from domain.payment import Payment
+from tests.payment_words import HEARD
 from tests.serving import Caller, by_daybook, head, hold, serving, transfer, until
 
 NOWHERE = "00000000000000000000000000"
@@ -227,7 +228,7 @@ def test_every_refusal(api_without_expiry: Caller, database: str) -> None:
         assert problem == {**problem, "transient": False, **expected}
         assert response.status_code == STATUS[REFUSALS[expected["code"]]]
         assert int(response.headers["daybook-position"]) > rich["position"]
-    to_itself = {PaymentAnswerKnown.code, PaymentNotDue.code}
+    to_itself = {PaymentAnswerKnown.code, PaymentNotDue.code, PaymentUndecided.code}
     assert {expected["code"] for _, _, expected in cases} == set(REFUSALS) - to_itself
 
 
@@ -340,6 +341,9 @@ def refused_payments(api: Caller, database: str) -> list[tuple[str, dict[str, An
     mine = api.done("/v1/payments", {**taken, "approvals": 2})["id"]
     anns = api.done("/v1/payments", {**taken, "approvals": 2}, **{"Daybook-Actor": "ann"})["id"]
     api.done(f"/v1/payments/{anns}/approve")
+    eves = [{"currency": "EUR", "above": 100, "approvals": 1, "approvers": ["eve"]}]
+    api.done("/v1/books/main/payment-policy", {"approvals": eves})
+    named = api.done("/v1/payments", {**taken, "amount": 101}, **{"Daybook-Actor": "ann"})["id"]
     asked = {payment: begun(database, payment) for payment in (busy, lost, promised, captured)}
     by_daybook(database, RecordSilence(**asked[lost], why="no answer"))
     held = done(database, asked[promised], 30)
@@ -397,6 +401,16 @@ def refused_payments(api: Caller, database: str) -> list[tuple[str, dict[str, An
             {"code": "payment_approver_is_maker", "payment_id": mine, "approver": "tester"},
         ),
         (
+            f"/v1/payments/{named}/approve",
+            {},
+            {"code": "payment_approver_not_named", "payment_id": named, "approver": "tester"},
+        ),
+        (
+            "/v1/payments",
+            {**wanted, "amount": 101, "approvals": 2},
+            {"code": "payment_approvers_too_few", "approvals": 2, "approvers": 1},
+        ),
+        (
             f"/v1/payments/{anns}/approve",
             {},
             {"code": "payment_approval_not_wanted", "payment_id": anns, "approver": "tester"},
@@ -417,7 +431,7 @@ def refused_payments(api: Caller, database: str) -> list[tuple[str, dict[str, An
 def begun(database: str, payment: str) -> dict[str, Any]:
     """What a rail is asked first for a confirmed payment, as its answers name it."""
     payment_id = id_rules.parse(id_rules.PAYMENT, payment)
-    begun = by_daybook(database, StartAttempt(payment_id=payment_id, route="acquirer-1")).payment
+    begun = by_daybook(database, StartAttempt(payment_id=payment_id, route="acquirer-1", votes=HEARD)).payment
     assert begun is not None and begun.attempt is not None
     return {"payment_id": payment_id, "request_id": begun.attempt.id}
 

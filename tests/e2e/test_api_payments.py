@@ -12,6 +12,7 @@ import pytest
 
 from commands.payment import RecordApproval, RecordDecline, StartAttempt
 from domain import ids
+from tests.payment_words import HEARD
 from tests.serving import Caller, by_daybook, head, serving
 
 CARD = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
@@ -60,7 +61,7 @@ def uuid_of(payment: dict[str, Any]) -> UUID:
 
 def begin(database: str, payment: dict[str, Any]) -> str:
     """Daybook begins an attempt; the id of its request."""
-    known = by_daybook(database, StartAttempt(payment_id=uuid_of(payment), route="acquirer-1")).payment
+    known = by_daybook(database, StartAttempt(payment_id=uuid_of(payment), route="acquirer-1", votes=HEARD)).payment
     assert known is not None and known.attempt is not None
     return known.attempt.id
 
@@ -114,6 +115,7 @@ def test_an_intent_becomes_a_payment(shop: Shop) -> None:
         "requests": [],
         "approvals_required": 0,
         "approvals_given": 0,
+        "approvers": [],
         "expires_at": "2999-01-01T00:00:00.000000Z",
         "lapses_at": None,
         "description": "Books",
@@ -256,7 +258,7 @@ def test_tried_again(shop: Shop, database: str) -> None:
     twice = shop.ask(upon(payment, "retry"))
 
     assert (anew["status"], anew["method"]) == ("processing", CARD)
-    assert (at_once["status"], at_once["version"]) == ("processing", anew["version"] + 3)
+    assert (at_once["status"], at_once["version"]) == ("processing", anew["version"] + 4)
     assert (twice.status_code, twice.json()["code"]) == (409, "payment_status_forbids")
 
 

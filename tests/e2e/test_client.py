@@ -33,6 +33,7 @@ from adapters.openapi.operations import OPERATIONS
 from commands import escrow as escrow_commands
 from commands import journal as journal_commands
 from commands import payment as payment_commands
+from commands import policy as policy_commands
 from tests.serving import TOP, head, serving
 
 SOON = Patience(attempt_s=1, total_s=3, pause_s=0.01, pause_max_s=0.05)
@@ -199,6 +200,11 @@ def arguments(function: Callable[..., Any]) -> Iterator[str]:
         (calls.ReleaseTermsGiven, escrow_commands.ReleaseAsked),
         (calls.ReturnTermsGiven, escrow_commands.ReturnAsked),
         (calls.ConditionGiven, escrow_commands.ConditionAsked),
+        (calls.TierGiven, policy_commands.TierAsked),
+        (calls.LimitGiven, policy_commands.LimitAsked),
+        (calls.AllGiven, policy_commands.AllAsked),
+        (calls.AtLeastGiven, policy_commands.AtLeastAsked),
+        (calls.WeightedGiven, policy_commands.WeightedAsked),
     ],
 )
 def test_parts_are_those_of_the_models(given: Any, model: Any) -> None:

@@ -36,6 +36,7 @@ from commands.payment import (
     RefundPayment,
     StartAttempt,
 )
+from commands.policy import SetPaymentPolicy
 from domain import hold as hold_rules
 from domain import ids, payment
 from domain.events import Recorded, recorded
@@ -50,12 +51,31 @@ WALKS, BATCHES = (2000, 120) if os.environ.get("DAYBOOK_HYPOTHESIS") == "long" e
 """Random walks, and the batches of each."""
 NOWHERE = UUID(int=5)
 MAKER = "tester"
+NAMED = ["ann", "bob", "cy", "dee"]
 
 # What is wished for. Payments and requests are chosen by number, the latest first.
 
 AMOUNTS = [1, 2, 7, 20, 30, 50, 60, 100, 1000]
 NTH = [*range(8)]
 SAID = ["approved", "approved", "approved", "approved", "never", "later", "elsewhere", "accepted", "silence"]
+
+POLICIES: list[dict[str, Any]] = [
+    {},
+    {"approvals": [{"currency": "EUR", "above": 25, "approvals": 1}]},
+    {
+        "approvals": [{"currency": "EUR", "above": 25, "approvals": 2, "approvers": NAMED}],
+        "limits": [{"currency": "EUR", "direction": "out", "amount_max": 50}],
+        "rule": {"mode": "at_least", "count": 5},
+    },
+    {
+        "limits": [{"currency": "EUR", "method": "card", "amount_min": 5}, {"currency": "EUR", "amount_max": 60}],
+        "rule": {"mode": "all", "required": ["risk"]},
+    },
+    {
+        "limits": [{"currency": "EUR", "amount_max": 60}],
+        "rule": {"mode": "weighted", "weights": {"limits": 2, "risk": 2, "funds": 1}, "threshold": 3},
+    },
+]
 
 CREATING: dict[str, list[Any]] = {
     "do": ["create"],
@@ -65,7 +85,8 @@ CREATING: dict[str, list[Any]] = {
     "direction": ["in", "in", "out"],
     "confirm": [True, False],
     "capture": ["automatic", "manual", "manual"],
-    "approvals": [0, 0, 0, 1, 2],
+    "approvals": [0, 0, 0, 1, 2, 5],
+    "actor": [MAKER, MAKER, "ann"],
     "in_h": [None, None, 0, 1, 3],
 }
 ASKING: dict[str, list[Any]] = {
@@ -75,7 +96,9 @@ ASKING: dict[str, list[Any]] = {
     ],
     "nth": NTH,
     "rail": RAILS,
-    "approver": [MAKER, "ann", "bob", "cy"],
+    "approver": [MAKER, *NAMED, "eli"],
+    "actor": [MAKER, MAKER, "ann"],
+    "heard": ["allow", "allow", "allow", "deny", "abstain"],
     "amount": [None, *AMOUNTS],
     "final": [True, False],
     "reason": ["", "expired"],
@@ -94,6 +117,7 @@ MEDDLING: dict[str, list[Any]] = {
     "nth": NTH,
     "of": [*range(7)],
 }
+RULING: dict[str, list[Any]] = {"do": ["policy"], "which": [*range(len(POLICIES))]}
 BANKING: dict[str, list[Any]] = {
     "do": ["freeze", "freeze", "unfreeze", "unfreeze", "close", "ceiling", "fund", "drain"],
     "account": [*MERCHANTS, *MERCHANTS, "clearing:card:EUR", "suspense:EUR"],
@@ -126,7 +150,9 @@ nth, amounts, creating, asking, answering = (
 )
 likely = creating.map(_likely)
 wishes = st.lists(
-    st.one_of(creating, asking, answering, answering, _drawn(MEDDLING), _drawn(BANKING)), min_size=1, max_size=4
+    st.one_of(creating, asking, answering, answering, _drawn(MEDDLING), _drawn(BANKING), _drawn(RULING)),
+    min_size=1,
+    max_size=4,
 )
 
 STATUSES = {
@@ -148,6 +174,7 @@ class Model:
         self.hour = 0
         self.accounts: dict[str, dict[str, Any]] = {}
         self.payments: list[dict[str, Any]] = []
+        self.policy: dict[str, Any] = {}
 
     # The ledger.
 
@@ -215,11 +242,19 @@ class Model:
             return "currency_mismatch"
         if wish["in_h"] == 0:
             return "payment_expires_in_past"
+        needed, named = wish["approvals"], []
+        for tier in self.policy.get("approvals", []):
+            if wish["amount"] > tier["above"]:
+                needed, named = max(needed, tier["approvals"]), tier.get("approvers", [])
+        if named and needed > len(named):
+            return "payment_approvers_too_few"
         if wish["rail"] is not None and not _fits(wish["direction"], wish["rail"]):
             return "payment_method_unfit"
         made = {
-            **{name: wish[name] for name in ("account", "amount", "direction", "capture", "approvals", "rail")},
-            "id": payment_id,
+            **{name: wish[name] for name in ("account", "amount", "direction", "capture", "rail")},
+            **{"id": payment_id, "approvals": needed, "named": named, "validated": False},
+            "maker": wish["actor"],
+            "makers": {wish["actor"]},
             "expires": None if wish["in_h"] is None else self.hour + wish["in_h"],
             "status": "requires_payment_method" if wish["rail"] is None else "requires_confirmation",
             "authorized": 0,
@@ -242,20 +277,24 @@ class Model:
             return "payment_status_forbids"
         if not _fits(known["direction"], wish["rail"]):
             return "payment_method_unfit"
-        known |= {"status": "requires_confirmation", "rail": wish["rail"]}
+        makers = {known["maker"], wish.get("actor", MAKER)}
+        known |= {"status": "requires_confirmation", "rail": wish["rail"], "makers": makers}
         return "done"
 
     def _confirm(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
         if known["status"] != "requires_confirmation" or self.due(known):
             return "payment_status_forbids"
         known |= {"status": "requires_approval" if known["approvals"] else "processing", "approvers": set()}
+        known |= {"makers": known["makers"] | {wish.get("actor", MAKER)}, "validated": False}
         return "done"
 
     def _approve(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
         if known["status"] != "requires_approval" or self.due(known):
             return "payment_status_forbids"
-        if wish["approver"] == MAKER:
+        if wish["approver"] in known["makers"]:
             return "payment_approver_is_maker"
+        if known["named"] and wish["approver"] not in known["named"]:
+            return "payment_approver_not_named"
         if wish["approver"] in known["approvers"]:
             return "payment_approval_not_wanted"
         known["approvers"] = known["approvers"] | {wish["approver"]}
@@ -266,8 +305,42 @@ class Model:
     def _start(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
         if known["status"] != "processing" or self.due(known):
             return "payment_status_forbids"
+        word = _unsettled(known)
+        if word:
+            return word
+        if not known["validated"]:
+            passes = self._passes(known, wish.get("heard", "allow"))
+            if not passes and wish.get("heard") == "abstain" and self._passes(known, "allow"):
+                return "payment_undecided"
+            known["validated"] = passes
+            if not passes:
+                known["status"] = "requires_payment_method"
+                return "done"
         operation = "payout" if known["direction"] == "out" else "authorize" if known["rail"] == "card" else "collect"
-        return _unsettled(known) or self._ask(known, operation, known["amount"])
+        return self._ask(known, operation, known["amount"])
+
+    def _passes(self, known: dict[str, Any], risk: str) -> bool:
+        """Whether validators let it through, of whom risk alone is asked outside."""
+        out = known["direction"] == "out"
+        funded = not (out and self.refusal(known["account"], pending_debits=known["amount"]))
+        method = {"ach": "bank_account", "wire": "iban"}.get(known["rail"], known["rail"])
+        limited = any(
+            not limit.get("amount_min", 0) <= known["amount"] <= limit.get("amount_max", 10**9)
+            for limit in self.policy.get("limits", [])
+            if limit.get("direction", "out" if out else "in") == ("out" if out else "in")
+            if limit.get("method", method) == method
+        )
+        allow = {"limits": not limited, "risk": risk == "allow", "funds": funded}
+        rule_ = self.policy.get("rule", {"mode": "all"})
+        if not funded or not all(allow.get(name, True) for name in rule_.get("required", [])):
+            return False
+        match rule_["mode"]:
+            case "at_least":
+                return bool(sum(allow.values()) + 3 >= rule_["count"])
+            case "weighted":
+                weight = sum(weight for name, weight in rule_["weights"].items() if allow[name])
+                return bool(weight >= rule_["threshold"])
+        return all(allow.values())
 
     def _give_up(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
         if known["status"] != "processing":
@@ -515,7 +588,8 @@ def command(wish: dict[str, Any], known: dict[str, Any] | None, hour: int) -> Co
         case "approve":
             return ApprovePayment(**of, approver=wish["approver"])
         case "start":
-            return StartAttempt(**of, route="first")
+            risk = words.HEARD[0].model_copy(update={"verdict": wish.get("heard", "allow")})
+            return StartAttempt(**of, route="first", votes=(risk, words.HEARD[1]))
         case "give_up":
             return GiveUpPayment(**of, reason="no")
         case "increase":
@@ -573,7 +647,10 @@ class Payments(RuleBasedStateMachine):
         batch = [self._prepared(wish) for wish in wishes]
 
         # The desk's own thread would do just this.
-        answers = self.desks[by]._answer_all([asked(each, key) for each, key, _ in batch])
+        actors = [wish.get("actor", MAKER) for wish in wishes]
+        answers = self.desks[by]._answer_all(
+            [asked(each, key, actor=actor) for (each, key, _), actor in zip(batch, actors, strict=True)]
+        )
 
         for (each, key, word), answer in zip(batch, answers, strict=True):
             assert isinstance(answer, Outcome), (each, answer)
@@ -584,6 +661,9 @@ class Payments(RuleBasedStateMachine):
         key = next(self.keys)
         if wish["do"] in ("void_hold", "capture_hold", "increase_hold"):
             return self._meddled(wish, key)
+        if wish["do"] == "policy":
+            self.model.policy = POLICIES[wish["which"]]
+            return SetPaymentPolicy.model_validate({"book": "main", **self.model.policy}), key, "done"
         if "account" in wish and wish["do"] != "create":
             return self._banked(wish, key)
         if wish["do"] == "create" and len(self.model.payments) >= PAYMENTS_MAX:
@@ -723,7 +803,8 @@ class Payments(RuleBasedStateMachine):
         if self.model.due(known):
             return {"do": "expire"}
         rail = "card" if known["direction"] == "in" else "ach"
-        free = [name for name in ("ann", "bob", "cy", "dee") if name not in known["approvers"]]
+        names = known["named"] or [*NAMED, "eli", "fay"]
+        free = [name for name in names if name not in known["approvers"] | known["makers"]]
         steps: dict[str, dict[str, Any]] = {
             "requires_payment_method": {"do": "attach", "rail": rail},
             "requires_confirmation": {"do": "confirm"},
@@ -771,6 +852,7 @@ class Payments(RuleBasedStateMachine):
                 name: known[name] for name in ("authorized", "captured", "refunded")
             }
             assert (folded.status.value, set(folded.approvers)) == (known["status"], known["approvers"])
+            assert (set(folded.makers), folded.is_validated) == (known["makers"], known["validated"])
             assert folded.version == len(streams[known["id"]])
             told = ("operation", "amount", "final", "rail", "upon", "state", "taken_back", "contradicted")
             for (name, one), request in zip(known["requests"].items(), folded.requests.values(), strict=True):
@@ -848,6 +930,33 @@ class Payments(RuleBasedStateMachine):
                     assert not unknown[stream]
 
     @invariant()
+    def no_rail_is_asked_before_validators_have_passed_it(self) -> None:
+        """
+        From the stored JSON alone: since its last confirmation, with the approvals it needs, of nobody who made it.
+        """
+        passed: dict[UUID, bool] = {}
+        makers: dict[UUID, tuple[str, set[str]]] = {}
+        approved: dict[UUID, set[str]] = {}
+        needed: dict[UUID, int] = {}
+        for raw in self.store.events:
+            shape, stream, actor = json.loads(raw.payload), raw.stream_id, json.loads(raw.metadata)["actor"]
+            match raw.name.rpartition(".")[0]:
+                case "payment.intent_created":
+                    makers[stream], needed[stream] = (actor, {actor}), shape.get("approvals", 0)
+                case "payment.method_attached":
+                    makers[stream] = (makers[stream][0], {makers[stream][0], actor})
+                case "payment.confirmed":
+                    makers[stream][1].add(actor)
+                    passed[stream], approved[stream] = False, set()
+                case "payment.approved":
+                    approved[stream].add(shape["approver"])
+                case "payment.validated":
+                    passed[stream] = shape["passed"]
+                case "payment.attempt_started":
+                    assert passed[stream]
+                    assert len(approved[stream] - makers[stream][1]) >= needed[stream]
+
+    @invariant()
     def what_is_not_over_has_a_next_step(self) -> None:
         """
         It is tried dry: to hear the rail's answer, to expire, or what its status waits for. A payout that its account
@@ -877,6 +986,7 @@ class Payments(RuleBasedStateMachine):
         self.clearing_is_what_rails_did()
         self.no_hold_outlives_its_payment()
         self.nothing_is_asked_while_an_outcome_is_unknown()
+        self.no_rail_is_asked_before_validators_have_passed_it()
         self.what_is_not_over_has_a_next_step()
 
     def _streams(self) -> dict[UUID, list[Recorded]]:
@@ -906,7 +1016,8 @@ def test_walks(seed: int) -> None:
     walk.begin([_likely(each) for each in thrown(*[CREATING] * 4)], dice.choice([20, 120]))
     for batch in range(1, BATCHES + 1):
         by = dice.randrange(2)
-        kinds = dice.choices([CREATING, ASKING, ANSWERING, MEDDLING, BANKING], [1, 8, 12, 1, 3], k=dice.randint(1, 3))
+        every = [CREATING, ASKING, ANSWERING, MEDDLING, BANKING, RULING]
+        kinds = dice.choices(every, [2, 16, 24, 2, 6, 1], k=dice.randint(1, 3))
         match dice.choices(["ask", "on", "at once", "all", "again", "wait", "restart"], [9, 9, 2, 1, 2, 1, 1])[0]:
             case "ask":
                 walk.ask(by, thrown(*kinds))

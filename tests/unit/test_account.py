@@ -25,10 +25,11 @@ from domain.errors import (
 )
 from domain.events import AccountClosed, AccountFrozen, AccountOpened, AccountUnfrozen
 from domain.money import TOTAL_MAX
+from domain.policy import NONE
 from domain.posting import ZERO, Side, Totals
 from tests.support import BOOK, NOW, TODAY, account, given
 
-MAIN = Book(BOOK, "main", "", {})
+MAIN = Book(BOOK, 1, "main", "", {}, NONE)
 
 
 def opening(**said: Any) -> AccountOpened:

@@ -6,9 +6,10 @@ from uuid import UUID
 import pytest
 
 from domain import payment as rules
-from domain.events import Event
+from domain.events import Event, PaymentValidated
 from domain.next_step import EXPIRE_AGAIN, Ask, Attempt, Expire, GiveUp, Rest, Routing, Step, next_steps
 from domain.payment import Payment
+from domain.policy import Policy
 from domain.rail import Approved, Card, Declined, Rail, Retry, Unknown
 from domain.routing import Route, Terms
 from tests.support import BOOK, NOW
@@ -35,6 +36,7 @@ class Life:
     def __init__(self, *, capture: str = "manual") -> None:
         self.at = NOW
         intent = rules.create(
+            Policy(),
             book_id=BOOK,
             account_id=UUID(int=1),
             direction="in",
@@ -55,6 +57,8 @@ class Life:
         return self.payment
 
     def start(self, route: str = "cheap") -> "Life":
+        if not self.payment.is_validated:
+            self.take(PaymentValidated(rule={}, votes=[], passed=True))
         self.take(rules.start(self.payment, route=route, decision={}, now=self.at))
         return self
 

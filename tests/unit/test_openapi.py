@@ -15,22 +15,22 @@ from adapters.openapi import errors, events
 from adapters.openapi.document import codes, document
 from adapters.openapi.operations import COMMANDS, OPERATIONS
 from adapters.openapi.routes import routes as document_routes
-from adapters.web import health, qr, rails
+from adapters.web import consensus, health, qr, rails
 from commands import batch
 from commands.api import routes as command_routes
 from commands.api.batch import ANSWERS
 from commands.batch import PostBatch
 from commands.escrow import ApproveRelease, MeetCondition, ReturnEscrow
 from commands.payment import ApprovePayment, CheckoutPayment
-from domain.errors import REFUSALS, PaymentAnswerKnown, PaymentNotDue, Refusal
+from domain.errors import REFUSALS, PaymentAnswerKnown, PaymentNotDue, PaymentUndecided, Refusal
 from domain.events import EVENTS, decode
 from projections.api import routes as read_routes
 
 TOP = Path(__file__).parents[2]
 UNDESCRIBED = {"/openapi.json", "/docs", "/docs/payments.svg", "/docs/{asset}"}
-TO_ITSELF: set[type[Refusal]] = {PaymentAnswerKnown, PaymentNotDue}
-"""What Daybook is told alone, since nobody else can ask for it: to record a rail's answer, or to end a payment that is
-due. Both are kept like any refusal, and so stand in the catalogue and in the audit trail."""
+TO_ITSELF: set[type[Refusal]] = {PaymentAnswerKnown, PaymentNotDue, PaymentUndecided}
+"""What Daybook is told alone, since nobody else can ask for it: to record a rail's answer, to end a payment that is
+due, or to begin an attempt. All are kept like any refusal, and so stand in the catalogue and in the audit trail."""
 
 
 def test_the_document_is_valid() -> None:
@@ -44,7 +44,7 @@ def test_every_route_is_described() -> None:
     """
     The document has every path and method that is served, and no other.
     """
-    ours = [*rails.overrides, *rails.reads, *qr.reads, *document_routes, *health.routes]
+    ours = [*rails.overrides, *rails.reads, *qr.reads, *consensus.routes, *document_routes, *health.routes]
     routes: list[Route] = [*command_routes, *read_routes, *ours]
 
     served = {(m.lower(), r.path) for r in routes for m in (r.methods or set()) - {"HEAD"}}

@@ -15,6 +15,7 @@ from domain.events import (
     AccountOpened,
     BatchPosted,
     BookOpened,
+    BookPaymentPolicySet,
     CommandRefused,
     EntryPosted,
     EntryReversed,
@@ -28,6 +29,7 @@ from domain.events import (
     Recorded,
     decode,
 )
+from domain.policy import Policy
 from domain.posting import Posting, Side
 from projections import accounts, audit_trail, holds, journal
 from projections.catalogue import ALL
@@ -163,6 +165,7 @@ def test_every_event_is_on_record(name: str) -> None:
     """
     samples: dict[str, Event] = {
         "book.opened.v1": BookOpened(code="main"),
+        "book.payment_policy_set.v1": BookPaymentPolicySet(policy=Policy()),
         "account.opened.v1": OPENED,
         "account.limits_changed.v1": LIMITS,
         "journal_entry.posted.v1": SALE,

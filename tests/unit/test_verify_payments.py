@@ -9,28 +9,39 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
+from adapters.memory.store import MemoryEventStore
+from commands.payment import StartAttempt
 from domain import ids
 from domain.events import (
+    Event,
+    Metadata,
     PaymentActionRequired,
+    PaymentApproved,
+    PaymentAttemptStarted,
+    PaymentConfirmed,
     PaymentEvent,
     PaymentFailed,
     PaymentHurried,
     PaymentIntentCreated,
+    PaymentMethodAttached,
     PaymentOperationAccepted,
     PaymentOperationRequested,
     PaymentOutcomeUnknown,
+    PaymentValidated,
     RawEvent,
     decode,
     encode,
     recorded,
 )
+from domain.ledger import Draft, Ledger
 from domain.payment import Payment
 from replay.derived import Derived
 from replay.report import Findings, Tally
 from replay.verify import verify
 from tests.paid import write_payments
+from tests.payment_words import HEARD, METHODS, request_id, says
 from tests.stored import BEGAN, MemoryStored, ticking, write_everything
-from tests.support import BOOK
+from tests.support import BOOK, asked, open_account, open_book, started
 from tests.unit.test_verify import found, reseal
 
 OTHER = UUID(int=7)
@@ -65,6 +76,12 @@ class Paid(NamedTuple):
         raw = self.stored.all_events[position - 1]
         self.stored.all_events[position - 1] = replace(raw, name=event.name, payload=encode(event))
         reseal(self.stored)
+
+    def votes(self, name: str) -> list[dict[str, Any]]:
+        [raw] = self.events(name, "validated")
+        event = decode(raw.name, raw.payload)
+        assert isinstance(event, PaymentValidated)
+        return event.votes
 
     def contradicted(self) -> set[int | None]:
         return {at for code, at in found(verify(self.stored)) if code == "event_contradicts"}
@@ -158,6 +175,19 @@ CONTRADICTIONS: dict[str, tuple[str, str, int, Change]] = {
         0,
         lambda paid: {"request_id": paid.request("opened", 0)},
     ),
+    "fewer are to approve it than must": ("by two of three", "intent_created", 0, lambda paid: {"approvals": 1}),
+    "others are to approve it than are named": (
+        "to be approved by one more",
+        "intent_created",
+        0,
+        lambda paid: {"approvers": ("bob", "eve")},
+    ),
+    "it is approved by somebody not named": ("by two of three", "approved", 0, lambda paid: {"approver": "eve"}),
+    "it passes against its votes": ("denied", "validated", 0, lambda paid: {"passed": True}),
+    "it is denied against its votes": ("succeeded", "validated", 0, lambda paid: {"passed": False}),
+    "somebody has not voted": ("succeeded", "validated", 0, lambda paid: {"votes": paid.votes("succeeded")[1:]}),
+    "somebody has voted twice": ("succeeded", "validated", 0, lambda paid: {"votes": paid.votes("succeeded") * 2}),
+    "by another rule than the book's": ("by two of three", "validated", 0, lambda paid: {"rule": {"mode": "all"}}),
     "expired before its time": ("expired", "intent_created", 0, lambda paid: {"expires_at": BEGAN + timedelta(days=9)}),
 }
 
@@ -182,6 +212,14 @@ WORDS = {
     "a request of no name of its own": "request ",
     "contradicted as it was not": "the opposite of done, once",
     "one approves it twice": "another than its maker",
+    "fewer are to approve it than must": "at least 2 approvals of ['ann', 'bob', 'cy']",
+    "others are to approve it than are named": "at least 2 approvals of ['ann', 'bob', 'cy']",
+    "it is approved by somebody not named": "one of ['ann', 'bob', 'cy']",
+    "it passes against its votes": "passed=False by the votes",
+    "it is denied against its votes": "passed=True by the votes",
+    "somebody has not voted": "a vote of each validator",
+    "somebody has voted twice": "a vote of each validator",
+    "by another rule than the book's": "the rule at_least",
 }
 """By what it is found, where other things would contradict as well."""
 
@@ -244,6 +282,20 @@ SAYING: dict[str, tuple[str, str, int, str, Callable[[Paid], PaymentEvent]]] = {
         "what to do in the commit of its acceptance",
         lambda paid: PaymentActionRequired(request_id=paid.request("accepted", 0), action={"type": "x"}),
     ),
+    "begun before it is validated": (
+        "succeeded",
+        "validated",
+        0,
+        "validators to have passed it since it was confirmed",
+        lambda paid: PaymentHurried(),
+    ),
+    "validated before it is confirmed": (
+        "succeeded",
+        "confirmed",
+        0,
+        "processing",
+        lambda paid: PaymentValidated(rule={}, votes=[], passed=True),
+    ),
     "captured while a capture is under way": (
         "captured twice",
         "operation_done",
@@ -296,6 +348,59 @@ def test_something_else_than_was_said(paid: Paid, how: str) -> None:
         paid.say(paid.at(name, noun, nth), event(paid))
 
     assert words in " ".join(one.expected for one in verify(paid.stored).findings)
+
+
+@pytest.mark.parametrize("noun", ["intent_created", "method_attached", "confirmed"])
+def test_a_maker_who_approves(paid: Paid, noun: str) -> None:
+    """
+    Whoever created it, attached its method or confirmed it has not approved it: who did what is in the log.
+    """
+    position = paid.at("by two of three", noun)
+    raw = paid.stored.all_events[position - 1]
+    paid.stored.all_events[position - 1] = replace(raw, metadata=encode(Metadata(actor="cy")))
+    reseal(paid.stored)
+
+    assert paid.at("by two of three", "approved", 1) in paid.contradicted()
+
+
+def test_a_log_from_before_there_were_validators() -> None:
+    """
+    A payment begun without a vote stands, as does the approval of who had only confirmed it. What is to be begun now
+    goes by the rules of now: by them nobody has approved it.
+    """
+    store = MemoryEventStore(lambda: BEGAN)
+    account = ids.account_id(BOOK, "shop")
+    intent = replace(INTENT, book_id=BOOK, account_id=account, amount=100, approvals=1)
+    card = PaymentMethodAttached(method=METHODS["card"].method())
+    begun = PaymentAttemptStarted(
+        request_id=request_id(OTHER, 1), operation="authorize", rail="card", route="north", amount=100
+    )
+
+    def say(actor: str, *events: tuple[UUID, int, Event]) -> None:
+        with store.writing() as writing:
+            draft = Draft(Ledger(), writing.head.next_at)
+            draft.applied = writing.head.position
+            draft.append(events, Metadata(actor=actor))
+            writing.append(draft.batch(writing.head))
+
+    async def go_on() -> None:
+        async with started(store) as desk:
+            for each in (open_book(), open_account("shop", "liability")):
+                await desk.submit(asked(each))
+        say("ann", (OTHER, 1, intent), (OTHER, 2, card))
+        say("bob", (OTHER, 3, PaymentConfirmed()), (OTHER, 4, PaymentApproved(approver="bob")))
+        say("daybook", (OTHER, 5, begun))
+        assert verify(MemoryStored(store)).findings == ()
+        async with started(store) as desk:
+            await desk.submit(asked(says(OTHER, request_id(OTHER, 1), "later")))
+            await desk.submit(asked(StartAttempt(payment_id=OTHER, route="south", votes=HEARD)))
+
+    asyncio.run(go_on())
+
+    last = recorded(store.events[-1]).event
+    assert isinstance(last, PaymentValidated)
+    assert (last.passed, last.why) == (False, "approval denies: approvals_missing")
+    assert verify(MemoryStored(store)).findings == ()
 
 
 def test_an_effect_upon_other_accounts(paid: Paid) -> None:
