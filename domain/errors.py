@@ -486,6 +486,14 @@ class PaymentHasNoSuchRequest(Refusal):
 
 
 @dataclass(eq=False)
+class OperationNotFound(Refusal):
+    """No rail was asked for such a thing under that request id."""
+
+    code = "operation_not_found"
+    rail_request_id: str
+
+
+@dataclass(eq=False)
 class PaymentAnswerKnown(Refusal):
     """The rail's answer says nothing that is not known already."""
 

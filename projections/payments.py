@@ -235,8 +235,9 @@ def _changed(recorded: Recorded) -> dict[str, Any]:
             return {"step": Status.PROCESSING, "rail": rail, "route": route}
         case PaymentActionRequired(action=action):
             return {"step": Status.REQUIRES_ACTION, "action": action}
-        case PaymentOperationFailed(operation=operation, retry=retry) if operation in BEGINS:
-            return {"step": Status.REQUIRES_PAYMENT_METHOD if retry == Retry.NEVER else Status.PROCESSING}
+        case PaymentOperationFailed(operation=operation, reason=reason, retry=retry) if operation in BEGINS:
+            step = Status.REQUIRES_PAYMENT_METHOD if retry == Retry.NEVER else Status.PROCESSING
+            return {"step": step, "declined": reason or None}
         case PaymentOperationDone(operation=operation, amount=amount, request_id=request_id):
             done = Operation(operation)
             grown = {_AMOUNTS[done]: amount} if done in _AMOUNTS else {}

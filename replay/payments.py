@@ -181,6 +181,8 @@ class PaymentThen(Struct):
     validation: dict[str, Any] | None = None
     """What was made of it since it was last confirmed."""
     contradicted: bool = False
+    declined: str = ""
+    """Why the latest attempt that failed did."""
     action: dict[str, str] | None = None
     """The last one that was wanted of the payer, be it done or not."""
     method: Method | None = None
@@ -609,6 +611,7 @@ class Payments:
         request.declined, request.retry = event.reason, event.retry
         if request.operation in ("authorize", "collect", "payout"):
             payment.status = "requires_payment_method" if event.retry == "never" else "processing"
+            payment.declined = event.reason or payment.declined
         elif request.operation in _GIVES_BACK and request.upon in payment.requests:
             payment.requests[request.upon].taken_back -= request.amount
         if _sets_aside(payment, request):

@@ -448,7 +448,7 @@ class _Payments(_OfPayments):
         "changed position payment_id:uuid book_id:uuid account_id:uuid created_at:timestamptz status:text"
         " direction:text amount currency:text authorized captured refunded reversed returned disputed capture:text"
         " approvals:int4 approvers:jsonb approved:int4 validation:jsonb contradicted:bool rail:text route:text"
-        " method:jsonb action:jsonb expires_at:timestamptz"
+        " method:jsonb action:jsonb declined:text expires_at:timestamptz"
         " lapses_at:timestamptz maker:text description:text reference:text descriptor:text metadata:jsonb version:int4"
         " changed_at:timestamptz",
     )
@@ -463,9 +463,9 @@ class _Payments(_OfPayments):
                 *(payment.captured, payment.refunded, payment.reversed, payment.returned, payment.disputed),
                 *(intent.capture, intent.approvals, list(intent.approvers) or None, len(payment.approvers)),
                 *(payment.validation, payment.contradicted, payment.rail, payment.route, _told_of(payment.method)),
-                *(action, intent.expires_at, intent.lapses_at, payment.maker, intent.description or None),
-                *(intent.reference or None, intent.descriptor or None, intent.metadata or None),
-                *(payment.version, payment.changed_at),
+                *(action, payment.declined or None, intent.expires_at, intent.lapses_at, payment.maker),
+                *(intent.description or None, intent.reference or None, intent.descriptor or None),
+                *(intent.metadata or None, payment.version, payment.changed_at),
             )
         )
         yield payment.told, row
@@ -474,10 +474,10 @@ class _Payments(_OfPayments):
 class _PaymentRequests(_OfPayments):
     rows = layout(
         "payment_requests",
-        "changed position payment_id:uuid request_id:text operation:text rail:text route:text amount state:text"
-        " upon:text final:bool reason:text reference:text code:text declined:text retry:text settles_on:text"
-        " hold_id:uuid entry_id:uuid contradicted:bool settlement_id:uuid settled_on:date returned fee dispute_id:uuid"
-        " decision:jsonb requested_at:timestamptz answered_at:timestamptz",
+        "changed position payment_id:uuid book_id:uuid account_id:uuid request_id:text operation:text rail:text"
+        " route:text amount state:text upon:text final:bool reason:text reference:text code:text declined:text"
+        " retry:text settles_on:text hold_id:uuid entry_id:uuid contradicted:bool settlement_id:uuid settled_on:date"
+        " returned fee dispute_id:uuid decision:jsonb requested_at:timestamptz answered_at:timestamptz",
     )
 
     def changed(self, payment: PaymentThen) -> Iterable[tuple[int, bytes]]:
@@ -488,7 +488,8 @@ class _PaymentRequests(_OfPayments):
     def _as_it_stands(self, payment: PaymentThen, request: RequestThen) -> bytes:
         return self.rows.pack(
             (
-                *(request.changed, request.position, payment.id, request.id, request.operation, request.rail),
+                *(request.changed, request.position, payment.id, payment.intent.book_id, payment.intent.account_id),
+                *(request.id, request.operation, request.rail),
                 *(request.route, request.amount, request.state, request.upon or None, request.final),
                 *(request.reason or None, request.reference or None, request.code or None, request.declined or None),
                 *(request.retry or None, request.settles_on or None, request.hold_id, request.entry_id),

@@ -44,6 +44,7 @@ from adapters.client.resources import (
     IncomeStatement,
     LogEvent,
     OpenedBook,
+    Operation,
     Page,
     Payment,
     PaymentPolicy,
@@ -244,6 +245,12 @@ class PaymentFilter(Paging, total=False):
     status: PaymentStatus
     direction: Literal["in", "out"]
     rail: Literal["card", "ach", "wire", "upi"]
+    route: str
+    method: Literal["card", "bank_account", "iban", "upi"]
+    last4: str
+    declined: str
+    needs_attention: Literal[True]
+    unknown_for_s: int
     request_state: Literal["requested", "unknown", "accepted"]
     contradicted: bool
     reference: str
@@ -266,6 +273,20 @@ class SettlementFilter(Paging, total=False):
     day_from: date
     day_to: date
     broken: bool
+
+
+class OperationFilter(Paging, total=False):
+    """Which operations. `declined` is our reason of a no, `reference` the rail's own; times are inclusive."""
+
+    book: str
+    account: str
+    rail: Literal["card", "ach", "wire", "upi"]
+    route: str
+    state: Literal["requested", "unknown", "accepted", "done", "failed"]
+    declined: str
+    reference: str
+    created_from: datetime
+    created_to: datetime
 
 
 class DisputeFilter(Paging, total=False):
@@ -1057,6 +1078,56 @@ def read_checkout(payment: str, secret: str, **reading: Unpack[Reading]) -> Call
     return msgspec.structs.replace(call, headers={"Daybook-Client-Secret": secret})
 
 
+def list_attempts(**filters: Unpack[OperationFilter]) -> Listing[Operation]:
+    """Attempts of all payments, newest first."""
+    return _operations("attempts", filters)
+
+
+def read_attempt(request: str, **reading: Unpack[Reading]) -> Call[Operation]:
+    """The attempt of that request id."""
+    return _read(f"/v1/attempts/{_step(request)}", Operation, reading)
+
+
+def list_captures(**filters: Unpack[OperationFilter]) -> Listing[Operation]:
+    """Captures of all payments, newest first."""
+    return _operations("captures", filters)
+
+
+def read_capture(request: str, **reading: Unpack[Reading]) -> Call[Operation]:
+    """The capture of that request id."""
+    return _read(f"/v1/captures/{_step(request)}", Operation, reading)
+
+
+def list_refunds(**filters: Unpack[OperationFilter]) -> Listing[Operation]:
+    """Refunds of all payments, newest first."""
+    return _operations("refunds", filters)
+
+
+def read_refund(request: str, **reading: Unpack[Reading]) -> Call[Operation]:
+    """The refund of that request id."""
+    return _read(f"/v1/refunds/{_step(request)}", Operation, reading)
+
+
+def list_payouts(**filters: Unpack[OperationFilter]) -> Listing[Operation]:
+    """Payouts of all payments, newest first."""
+    return _operations("payouts", filters)
+
+
+def read_payout(request: str, **reading: Unpack[Reading]) -> Call[Operation]:
+    """The payout of that request id."""
+    return _read(f"/v1/payouts/{_step(request)}", Operation, reading)
+
+
+def list_reversals(**filters: Unpack[OperationFilter]) -> Listing[Operation]:
+    """Reversals of all payments, newest first."""
+    return _operations("reversals", filters)
+
+
+def read_reversal(request: str, **reading: Unpack[Reading]) -> Call[Operation]:
+    """The reversal of that request id."""
+    return _read(f"/v1/reversals/{_step(request)}", Operation, reading)
+
+
 def read_qr(payment: str, **reading: Unpack[Reading]) -> Call[str]:
     """The link that its payer has to open, as a QR code in SVG."""
     return _picture(f"/v1/payments/{_step(payment)}/qr.svg", reading)
@@ -1271,6 +1342,10 @@ def _decoded(
 
 def _read(path: str, of: type[T], reading: Mapping[str, Any]) -> Call[T]:
     return Call(method="GET", path=path, decode=_decoder(of), params=_params(reading), waits=True)
+
+
+def _operations(name: str, filters: Mapping[str, Any]) -> Listing[Operation]:
+    return _list(f"/v1/{name}", Page[Operation], lambda operation: operation.id, filters)
 
 
 def _picture(path: str, reading: Mapping[str, Any]) -> Call[str]:

@@ -533,6 +533,19 @@ class PaymentRequest(_PaymentRequest, frozen=True, kw_only=True):
     decision: dict[str, Any] | None
 
 
+class Operation(PaymentRequest, frozen=True, kw_only=True):
+    """One operation with whose payment it is of; `since` it is in its state, `until` when its payer may act."""
+
+    object: Literal["operation"]
+    payment_id: PaymentId
+    book_id: BookId
+    account_id: AccountId
+    account_code: str
+    currency: Currency
+    since: datetime
+    until: datetime | None
+
+
 DisputeState = Literal["needs_response", "under_review", "won", "lost", "accepted"]
 
 
@@ -731,6 +744,7 @@ class Payment(_Payment, frozen=True, kw_only=True):
     waits_for: WaitsFor | None
     rail: Literal["card", "ach", "wire", "upi"] | None
     route: str | None
+    declined: str
     contradicted: bool
     validation: PaymentValidation | None
     maker: str

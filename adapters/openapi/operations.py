@@ -53,6 +53,7 @@ from projections.api.escrows import EscrowList, EscrowRead
 from projections.api.events import EventList
 from projections.api.holds import HoldList, HoldRead
 from projections.api.journal import EntryList, EntryRead
+from projections.api.operations import KINDS, Kind, OperationList, OperationRead
 from projections.api.payments import PaymentList, PaymentRead
 from projections.api.policies import PaymentPolicyRead
 from projections.api.reports import BalanceSheetRead, IncomeStatementRead, RollUpRead, TrialBalanceRead
@@ -264,6 +265,36 @@ def _read(
         examples=examples or {"all": Example()},
         waits=True,
     )
+
+
+def _operations(kind: Kind) -> list[Operation]:
+    """The list of a kind and one of it; when these examples are sent no rail has been asked for anything."""
+    return [
+        Operation(
+            id=f"list_{kind.name}",
+            method="get",
+            path=f"/v1/{kind.name}",
+            tag="Payments",
+            summary=f"{kind.name.capitalize()} of all payments, newest first",
+            model=OperationList,
+            answers=resources.Page[resources.Operation],
+            refusals=frozenset({errors.BookNotFound, errors.AccountNotFound, errors.OperationNotFound}),
+            examples={"shop": Example(query={"book": "shop"}), "failed": Example(query={"state": "failed"})},
+            waits=True,
+        ),
+        Operation(
+            id=f"read_{kind.single}",
+            method="get",
+            path=f"/v1/{kind.name}/{{request}}",
+            tag="Payments",
+            summary=f"One {kind.single}, by its request id",
+            model=OperationRead,
+            answers=resources.Operation,
+            refusals=frozenset({errors.OperationNotFound}),
+            examples={"one": Example(path={"request": "0" * 22}, refused=errors.OperationNotFound.code)},
+            waits=True,
+        ),
+    ]
 
 
 _BOOK: Final = ids.book_id("shop")
@@ -1047,6 +1078,7 @@ OPERATIONS: Final[list[Operation]] = [
         errors.PaymentNotFound,
         shop=_SHOP,
         waiting=Example(query={"request_state": "unknown"}),
+        attention=Example(query={"needs_attention": "true"}),
     ),
     _read(
         "read_payment",
@@ -1070,6 +1102,7 @@ OPERATIONS: Final[list[Operation]] = [
         by_secret=True,
         examples={"stranger": Example(path=_BASKET, refused="client_secret_wrong")},
     ),
+    *(operation for kind in KINDS for operation in _operations(kind)),
     Operation(
         id="read_qr",
         method="get",

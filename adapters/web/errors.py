@@ -29,6 +29,7 @@ STATUS: Final[dict[type[Refusal], int]] = {
     errors.HoldNotFound: 404,
     errors.PaymentNotFound: 404,
     errors.PaymentHasNoSuchRequest: 404,
+    errors.OperationNotFound: 404,
     errors.DisputeNotFound: 404,
     errors.SettlementNotFound: 404,
     errors.EscrowNotFound: 404,
@@ -105,6 +106,7 @@ NOT_FOUND: Final[dict[str, type[Refusal]]] = {
     "escrow": errors.EscrowNotFound,
     "hold": errors.HoldNotFound,
     "payment": errors.PaymentNotFound,
+    "request": errors.OperationNotFound,
     "dispute": errors.DisputeNotFound,
     "settlement": errors.SettlementNotFound,
 }

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
+from pydantic import BeforeValidator, Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -37,6 +38,7 @@ from projections.api.parameters import (
     Text,
     Time,
     asked,
+    digits,
 )
 
 OPEN: Final = ("requested", "unknown", "accepted")
@@ -45,6 +47,9 @@ OPEN: Final = ("requested", "unknown", "accepted")
 
 class PaymentList(Page[PaymentId]):
     """Payments, newest first: of a book, an account, a rail, or all.
+
+    `declined`: why the latest attempt that failed did. `needs_attention`: those that a rail has contradicted, and those
+    of which it is not known for `unknown_for_s` seconds what became of something asked.
 
     `request_state`: those with a request in that state, which a rail has still to answer. `contradicted`: those of
     which a rail has said the opposite of what it had said, for somebody to look into. `reference` is the client's own,
@@ -56,6 +61,12 @@ class PaymentList(Page[PaymentId]):
     status: Status | None = None
     direction: Literal["in", "out"] | None = None
     rail: Rail | None = None
+    route: Text | None = None
+    method: Literal["card", "bank_account", "iban", "upi"] | None = None
+    last4: Annotated[str, StringConstraints(pattern="^[0-9A-Za-z-]{1,4}$")] | None = None
+    declined: Text | None = None
+    needs_attention: Literal["true"] | None = None
+    unknown_for_s: Annotated[int, BeforeValidator(digits), Field(ge=0, le=10_000_000)] = 60
     request_state: Literal["requested", "unknown", "accepted"] | None = None
     contradicted: Literal["true", "false"] | None = None
     reference: Text | None = None
@@ -70,7 +81,8 @@ class PaymentList(Page[PaymentId]):
     @property
     def filters(self) -> dict[str, Any]:
         return {
-            **self.model_dump(exclude={*Page.model_fields, "contradicted"}),
+            **self.model_dump(exclude={*Page.model_fields, "contradicted", "needs_attention"}),
+            "needs_attention": None if self.needs_attention is None else True,
             "contradicted": None if self.contradicted is None else self.contradicted == "true",
         }
 
@@ -135,7 +147,7 @@ async def _find_payment(request: Request, read: Read, payment_id: UUID) -> Answe
 
 def resource(row: Mapping[str, Any]) -> dict[str, Any]:
     """Amounts in minor units; `position` is of the last event of the payment."""
-    requests = [_request(request) for request in row["requests"]]
+    requests = [request_shown(request) for request in row["requests"]]
     return {
         "object": "payment",
         "id": ids.show(ids.PAYMENT, row["payment_id"]),
@@ -146,6 +158,7 @@ def resource(row: Mapping[str, Any]) -> dict[str, Any]:
         "status": row["status"],
         "waits_for": _waits_for(row, requests),
         "action": row["action"],
+        "declined": row["declined"] or "",
         "amount": row["amount"],
         "currency": row["currency"],
         "authorized": row["authorized"],
@@ -184,7 +197,7 @@ def _validation(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if row is None else {**row, "at": _time(row["at"])}
 
 
-def _request(row: Mapping[str, Any]) -> dict[str, Any]:
+def request_shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """`reason` is why it was asked, `declined` why it was not done; `code` and `reference` are the rail's own."""
     texts = ("reason", "reference", "code", "declined", "retry", "settles_on")
     return {
@@ -289,6 +302,7 @@ LISTING: Final = Listing(
         "route",
         "method.type",
         "method.last4",
+        "declined",
         "contradicted",
         "expires_at",
         "lapses_at",

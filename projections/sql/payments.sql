@@ -7,22 +7,31 @@ COPY payments (payment_id, book_id, account_id, position, created_at, status, di
 
 -- start_attempts --
 -- What an attempt begins with names its rail and route.
-COPY payment_requests (payment_id, request_id, position, operation, rail, route, amount, state, final, contradicted,
-                       returned, fee, decision, requested_at, changed) FROM STDIN;
+INSERT INTO payment_requests (payment_id, book_id, account_id, request_id, position, operation, rail, route, amount,
+                              state, final, contradicted, returned, fee, decision, requested_at, changed)
+SELECT payment_id, payments.book_id, payments.account_id, r.request_id, r.position, r.operation, r.rail, r.route,
+       r.amount, r.state, r.final, r.contradicted, r.returned, r.fee, r.decision, r.requested_at, r.changed
+FROM json_to_recordset(%(rows)s::json) AS r (
+    payment_id uuid, request_id text, position bigint, operation text, rail text, route text, amount bigint, state text,
+    final boolean, contradicted boolean, returned bigint, fee bigint, decision jsonb, requested_at timestamptz,
+    changed bigint
+)
+JOIN payments USING (payment_id);
 
 -- request_operations --
 -- What is asked upon it goes the same way: by the rail and route of the latest attempt before it.
-INSERT INTO payment_requests (payment_id, request_id, position, operation, rail, route, amount, state, upon, final,
-                              reason, contradicted, returned, fee, dispute_id, requested_at, changed)
-SELECT r.payment_id, r.request_id, r.position, r.operation, attempt.rail, attempt.route, r.amount, r.state, r.upon,
-       r.final, r.reason, r.contradicted, r.returned, r.fee, r.dispute_id, r.requested_at, r.changed
+INSERT INTO payment_requests (payment_id, book_id, account_id, request_id, position, operation, rail, route, amount,
+                              state, upon, final, reason, contradicted, returned, fee, dispute_id, requested_at, changed)
+SELECT r.payment_id, attempt.book_id, attempt.account_id, r.request_id, r.position, r.operation, attempt.rail,
+       attempt.route, r.amount, r.state, r.upon, r.final, r.reason, r.contradicted, r.returned, r.fee, r.dispute_id,
+       r.requested_at, r.changed
 FROM json_to_recordset(%(rows)s::json) AS r (
     payment_id uuid, request_id text, position bigint, operation text, amount bigint, state text, upon text,
     final boolean, reason text, contradicted boolean, returned bigint, fee bigint, dispute_id uuid,
     requested_at timestamptz, changed bigint
 )
 LEFT JOIN LATERAL (
-    SELECT rail, route FROM payment_requests AS begun
+    SELECT book_id, account_id, rail, route FROM payment_requests AS begun
     WHERE begun.payment_id = r.payment_id AND begun.upon IS NULL AND begun.position < r.position
     ORDER BY begun.position DESC LIMIT 1
 ) AS attempt ON true;
@@ -101,6 +110,7 @@ UPDATE payments AS p SET
     method = coalesce(change.method, p.method),
     action = CASE WHEN coalesce(change.step, p.status) = 'requires_action'
                   THEN coalesce(change.action, p.action) END,
+    declined = coalesce(change.declined, p.declined),
     rail = coalesce(change.rail, p.rail),
     route = coalesce(change.route, p.route),
     version = change.version,
@@ -119,6 +129,7 @@ FROM (
            coalesce(bool_or(contradicted), false) AS contradicted,
            (array_agg(method ORDER BY position DESC) FILTER (WHERE method IS NOT NULL))[1] AS method,
            (array_agg(action ORDER BY position DESC) FILTER (WHERE action IS NOT NULL))[1] AS action,
+           (array_agg(declined ORDER BY position DESC) FILTER (WHERE declined IS NOT NULL))[1] AS declined,
            (array_agg(rail ORDER BY position DESC) FILTER (WHERE rail IS NOT NULL))[1] AS rail,
            (array_agg(route ORDER BY position DESC) FILTER (WHERE route IS NOT NULL))[1] AS route,
            max(version) AS version, max(position) AS position, max(changed_at) AS changed_at
@@ -127,7 +138,7 @@ FROM (
         FROM json_to_recordset(%(rows)s::json) AS r (
             payment_id uuid, step text, request_id text, authorized bigint, captured bigint, refunded bigint,
             reversed bigint, returned bigint, disputed bigint, approved integer, validation jsonb, contradicted boolean,
-            method jsonb, action jsonb, rail text, route text, version integer,
+            method jsonb, action jsonb, declined text, rail text, route text, version integer,
             position bigint, changed_at timestamptz
         )
     ) AS step

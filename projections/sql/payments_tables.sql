@@ -24,6 +24,7 @@ CREATE TABLE payments (
     route        text,
     method       jsonb,
     action       jsonb,
+    declined     text,
     expires_at   timestamptz,
     lapses_at    timestamptz,
     maker        text NOT NULL,
@@ -40,6 +41,9 @@ CREATE UNIQUE INDEX payments_position ON payments (position);
 CREATE INDEX payments_account ON payments (account_id, position);
 CREATE INDEX payments_status ON payments (status, position) WHERE status <> 'succeeded';
 CREATE INDEX payments_reference ON payments (reference) WHERE reference IS NOT NULL;
+CREATE INDEX payments_declined ON payments (declined, position) WHERE declined IS NOT NULL;
+CREATE INDEX payments_route ON payments (route, position);
+CREATE INDEX payments_last4 ON payments ((method ->> 'last4'), position) WHERE method ? 'last4';
 CREATE INDEX payments_contradicted ON payments (position) WHERE contradicted;
 CREATE INDEX payments_expiring ON payments (expires_at)
     WHERE expires_at IS NOT NULL AND status NOT IN ('succeeded', 'partially_captured', 'canceled', 'expired');
@@ -51,9 +55,12 @@ COMMENT ON COLUMN payments.approved IS 'How many of the approvals were given.';
 COMMENT ON COLUMN payments.action IS 'What the payer has to do; NULL of one that does not wait for that.';
 COMMENT ON COLUMN payments.approvers IS 'Who may approve, where the policy names them.';
 COMMENT ON COLUMN payments.validation IS 'What validators made of it since it was last confirmed.';
+COMMENT ON COLUMN payments.declined IS 'Why the latest attempt that failed did.';
 COMMENT ON COLUMN payments.method IS 'What it is paid with; of account numbers the last four characters.';
 CREATE TABLE payment_requests (
     payment_id   uuid NOT NULL,
+    book_id      uuid NOT NULL,
+    account_id   uuid NOT NULL,
     request_id   text NOT NULL,
     position     bigint NOT NULL,
     operation    text NOT NULL,
@@ -86,8 +93,14 @@ CREATE TABLE payment_requests (
 CREATE INDEX payment_requests_id ON payment_requests (request_id);
 CREATE INDEX payment_requests_entry ON payment_requests (right(reference, 15)) WHERE rail = 'ach';
 CREATE INDEX payment_requests_begun ON payment_requests (route, rail, position) WHERE upon IS NULL;
+CREATE INDEX payment_requests_operation ON payment_requests (operation, position);
+CREATE INDEX payment_requests_book ON payment_requests (book_id, operation, position);
+CREATE INDEX payment_requests_account ON payment_requests (account_id, operation, position);
+CREATE INDEX payment_requests_route ON payment_requests (route, operation, position);
+CREATE INDEX payment_requests_declined ON payment_requests (declined, operation, position) WHERE declined IS NOT NULL;
 CREATE INDEX payment_requests_open ON payment_requests (position) WHERE state IN ('requested', 'unknown', 'accepted');
 CREATE INDEX payment_requests_reference ON payment_requests (reference) WHERE reference IS NOT NULL;
+COMMENT ON COLUMN payment_requests.book_id IS 'The payment''s, as account_id.';
 COMMENT ON COLUMN payment_requests.reason IS 'Why it was asked; declined is why it was not done, code the rail''s own word.';
 COMMENT ON COLUMN payment_requests.fee IS 'What the rail kept for it in all, and for what came back of it.';
 COMMENT ON COLUMN payment_requests.answered_at IS 'When its state last changed; NULL of one of which nothing was heard yet.';

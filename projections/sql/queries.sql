@@ -615,6 +615,17 @@ WITH t AS (
       AND (%(status)s::text IS NULL OR %(status)s = 'succeeded' OR status <> 'succeeded')
       AND (%(direction)s::text IS NULL OR direction = %(direction)s)
       AND (%(rail)s::text IS NULL OR rail = %(rail)s)
+      AND (%(route)s::text IS NULL OR route = %(route)s)
+      AND (%(method)s::text IS NULL OR method ->> 'type' = %(method)s)
+      AND (%(last4)s::text IS NULL OR (method ? 'last4' AND method ->> 'last4' = %(last4)s))
+      AND (%(declined)s::text IS NULL OR declined = %(declined)s)
+      AND (%(needs_attention)s::boolean IS NULL OR payment_id = ANY (ARRAY(
+          SELECT payment_id FROM payments WHERE contradicted
+          UNION
+          SELECT payment_id FROM payment_requests
+          WHERE state = 'unknown' AND state IN ('requested', 'unknown', 'accepted')
+            AND coalesce(answered_at, requested_at) <= now() - %(unknown_for_s)s * interval '1 second'
+      )))
       AND (%(contradicted)s::boolean IS NULL
            OR (contradicted AND %(contradicted)s) OR (NOT contradicted AND NOT %(contradicted)s))
       AND (%(request_state)s::text IS NULL OR payment_id = ANY (ARRAY(
@@ -645,8 +656,8 @@ WITH t AS (
 )
 SELECT as_of, head, payment_id, page.book_id, page.account_id, code AS account_code, direction, page.status,
        amount, page.currency, authorized, captured, refunded, reversed, returned, disputed, capture, rail, route,
-       method, action, contradicted, approvals, approvers, approved, validation, expires_at, lapses_at, description,
-       reference, descriptor, page.metadata, maker, created_at, changed_at,
+       method, action, declined, contradicted, approvals, approvers, approved, validation, expires_at, lapses_at,
+       description, reference, descriptor, page.metadata, maker, created_at, changed_at,
        page.version, changed,
        ARRAY(
            SELECT to_jsonb(q) FROM payment_requests AS q WHERE q.payment_id = page.payment_id ORDER BY q.position
@@ -667,8 +678,8 @@ WITH t AS (
 )
 SELECT as_of, head, payment_id, payments.book_id, payments.account_id, code AS account_code, direction, payments.status,
        amount, payments.currency, authorized, captured, refunded, reversed, returned, disputed, capture, rail, route,
-       method, action, contradicted, approvals, approvers, approved, validation, expires_at, lapses_at, description,
-       reference, descriptor, payments.metadata, maker, created_at, changed_at,
+       method, action, declined, contradicted, approvals, approvers, approved, validation, expires_at, lapses_at,
+       description, reference, descriptor, payments.metadata, maker, created_at, changed_at,
        payments.version, changed,
        ARRAY(
            SELECT to_jsonb(q) FROM payment_requests AS q WHERE q.payment_id = payments.payment_id ORDER BY q.position
@@ -679,6 +690,65 @@ SELECT as_of, head, payment_id, payments.book_id, payments.account_id, code AS a
 FROM t
 LEFT JOIN payments ON payment_id = %(payment)s
 LEFT JOIN accounts ON accounts.account_id = payments.account_id;
+
+-- operations --
+-- What rails were asked for payments, newest first: of each operation in question its newest, and of these the newest.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+), wanted AS NOT MATERIALIZED (
+    SELECT * FROM payment_requests
+    WHERE (%(book)s::uuid IS NULL OR book_id = %(book)s)
+      AND (%(account)s::uuid IS NULL OR account_id = %(account)s)
+      AND (%(rail)s::text IS NULL OR rail = %(rail)s)
+      AND (%(route)s::text IS NULL OR route = %(route)s)
+      AND (%(state)s::text IS NULL OR state = %(state)s)
+      AND (%(state)s::text IS NULL OR %(state)s IN ('done', 'failed') OR state IN ('requested', 'unknown', 'accepted'))
+      AND (%(declined)s::text IS NULL OR declined = %(declined)s)
+      AND (%(reference)s::text IS NULL OR reference = %(reference)s)
+      AND (%(created_from)s::timestamptz IS NULL
+           OR position > (SELECT daybook.position_at(%(created_from)s - interval '1 microsecond')))
+      AND (%(created_to)s::timestamptz IS NULL OR position <= (SELECT daybook.position_at(%(created_to)s)))
+), page AS (
+    (SELECT newest.* FROM unnest(%(operations)s::text[]) AS of (asked)
+     CROSS JOIN LATERAL (
+         SELECT * FROM wanted
+         WHERE %(before)s::text IS NULL AND operation = asked
+           AND (%(after)s::text IS NULL
+                OR position < (SELECT position FROM payment_requests WHERE request_id = %(after)s))
+         ORDER BY position DESC LIMIT %(limit)s
+     ) AS newest
+     ORDER BY position DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT next.* FROM unnest(%(operations)s::text[]) AS of (asked)
+     CROSS JOIN LATERAL (
+         SELECT * FROM wanted
+         WHERE %(before)s::text IS NOT NULL AND operation = asked
+           AND position > (SELECT position FROM payment_requests WHERE request_id = %(before)s)
+         ORDER BY position LIMIT %(limit)s
+     ) AS next
+     ORDER BY position LIMIT %(limit)s)
+)
+SELECT as_of, head, request_id, to_jsonb(page) AS request, payments.currency, action ->> 'expires_at' AS until,
+       code_of.code AS account_code
+FROM t
+LEFT JOIN page ON true
+LEFT JOIN payments USING (payment_id)
+LEFT JOIN accounts AS code_of ON code_of.account_id = page.account_id
+ORDER BY page.position DESC;
+
+-- operation --
+-- One, by its request id.
+WITH t AS (
+    SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
+    FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
+)
+SELECT as_of, head, request_id, to_jsonb(q) AS request, payments.currency, action ->> 'expires_at' AS until,
+       accounts.code AS account_code
+FROM t
+LEFT JOIN payment_requests AS q ON request_id = %(request)s AND operation = ANY (%(operations)s::text[])
+LEFT JOIN payments USING (payment_id)
+LEFT JOIN accounts ON accounts.account_id = q.account_id;
 
 -- payment_events --
 -- What happened to it up to a position, in its order: from the log alone.

@@ -111,6 +111,7 @@ OF_PAYMENTS = {
     "route": "'x'",
     "method": """'{"type": "x"}'""",
     "action": """'{"type": "x"}'""",
+    "declined": "'x'",
     "expires_at": "now()",
     "lapses_at": "now()",
     "maker": "'nobody'",
@@ -124,6 +125,8 @@ OF_PAYMENTS = {
 }
 OF_REQUESTS = {
     "payment_id": "gen_random_uuid()",
+    "book_id": "gen_random_uuid()",
+    "account_id": "gen_random_uuid()",
     "request_id": "'x'",
     "position": "position + 1000",
     "operation": "'x'",
@@ -282,9 +285,10 @@ def test_a_row_too_many(paid: str, state: str) -> None:
     """
     tamper(
         paid,
-        "INSERT INTO daybook_read.payment_requests (payment_id, request_id, position, operation, amount, state, final,"
-        " contradicted, returned, fee, requested_at, changed)"
-        f" VALUES (gen_random_uuid(), 'x', 7, 'refund', 5, '{state}', true, false, 0, 0, now(), 7)",
+        "INSERT INTO daybook_read.payment_requests (payment_id, book_id, account_id, request_id, position, operation,"
+        " amount, state, final, contradicted, returned, fee, requested_at, changed)"
+        " VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'x', 7, 'refund',"
+        f" 5, '{state}', true, false, 0, 0, now(), 7)",
     )
 
     assert set(checked(paid).counts) == {"payments_differ"}

@@ -26,25 +26,39 @@ from tests.stored import write_everything
 PAYMENTS: Final = 20_000
 BUSY, RARE = UUID(int=1), UUID(int=2)
 MIDDLE: Final = ids.show(ids.PAYMENT, UUID(md5(b"payment 10000").hexdigest()))
+MIDDLE_REQUEST: Final = md5(str(UUID(md5(b"payment 10000").hexdigest())).encode()).hexdigest()[:22]
 
 _FILL = f"""
 INSERT INTO daybook_read.payments (payment_id, book_id, account_id, position, created_at, status, direction, amount,
                                    currency, authorized, captured, refunded, reversed, returned, disputed, capture,
-                                   approvals, approved, contradicted, rail, maker, reference, version, changed,
-                                   changed_at, expires_at, lapses_at)
+                                   approvals, approved, contradicted, rail, route, method, declined, maker,
+                                   reference, version, changed, changed_at, expires_at, lapses_at)
 SELECT md5('payment ' || n)::uuid, '{BUSY}', CASE WHEN n % 5000 = 1 THEN '{RARE}' ELSE '{BUSY}' END::uuid, 10 * n,
        now(), CASE WHEN n % 4000 = 2 THEN 'processing' WHEN n % 7000 = 6 THEN 'requires_confirmation'
                    WHEN n % 100 = 3 THEN 'canceled' ELSE 'succeeded' END, 'in', n,
-       'EUR', 0, n, 0, 0, 0, 0, 'automatic', 0, 0, n % 7000 = 5, 'card', 'me', 'order-' || n, 6, 10 * n + 5, now(),
+       'EUR', 0, n, 0, 0, 0, 0, 'automatic', 0, 0, n % 7000 = 5, 'card',
+       CASE WHEN n % 5000 = 9 THEN 'south' ELSE 'north' END,
+       jsonb_build_object('type', 'card', 'last4', lpad((n % 10000)::text, 4, '0')),
+       CASE WHEN n % 7000 = 7 THEN 'stolen_card' WHEN n % 100 = 3 THEN 'expired_card' END, 'me',
+       'order-' || n, 6, 10 * n + 5, now(),
        CASE WHEN n % 7000 <> 6 THEN now() - interval '1 day' END,
        CASE WHEN n % 7000 = 6 THEN now() - interval '1 day' ELSE now() + interval '1 day' END
 FROM generate_series(1, {PAYMENTS}) AS n;
-INSERT INTO daybook_read.payment_requests (payment_id, request_id, position, operation, rail, route, amount, state,
-                                           final, reference, contradicted, returned, fee, requested_at, changed)
-SELECT payment_id, 'request', position + 3, 'collect', 'card', 'north', amount,
+INSERT INTO daybook_read.payment_requests (payment_id, book_id, account_id, request_id, position, operation, rail,
+                                           route, amount, state, final, reference, declined, contradicted, returned,
+                                           fee, requested_at, changed)
+SELECT payment_id, book_id, account_id, substr(md5(payment_id::text), 1, 22), position + 3, 'collect', 'card',
+       route, amount,
        CASE WHEN status <> 'processing' THEN 'done' WHEN amount % 8000 = 2 THEN 'unknown' ELSE 'failed' END, false,
-       'rail-' || reference, false, 0, 0, created_at, position + 5
+       'rail-' || reference, declined, false, 0, 0, created_at, position + 5
 FROM daybook_read.payments;
+INSERT INTO daybook_read.payment_requests (payment_id, book_id, account_id, request_id, position, operation, rail,
+                                           route, amount, state, upon, final, contradicted, returned, fee,
+                                           requested_at, changed)
+SELECT payment_id, book_id, account_id, substr(md5(asked || payment_id), 1, 22), position + 6, asked, 'card', route,
+       amount, 'done', substr(md5(payment_id::text), 1, 22), false, false, 0, 0, created_at, position + 7
+FROM daybook_read.payments CROSS JOIN (VALUES ('capture', 1), ('refund', 2000)) AS more (asked, every)
+WHERE amount % every = 0;
 ANALYZE daybook_read.payments, daybook_read.payment_requests;
 """
 
@@ -96,6 +110,13 @@ def steps(reads: list[Watched]) -> list[dict[str, Any]]:
         (f"starting_after={MIDDLE}", 50),
         (f"ending_before={MIDDLE}&status=succeeded", 50),
         ("rail=card&currency=EUR&direction=in", 50),
+        ("route=south", 4),
+        ("last4=0777", 2),
+        ("method=card&last4=0777", 2),
+        ("declined=stolen_card", 3),
+        ("declined=expired_card", 50),
+        ("needs_attention=true&unknown_for_s=0", 6),
+        ("needs_attention=true", 3),
     ],
 )
 def test_lists(many: tuple[TestClient, list[Watched]], asked: str, found: int) -> None:
@@ -108,6 +129,43 @@ def test_lists(many: tuple[TestClient, list[Watched]], asked: str, found: int) -
     response = client.get(f"/v1/payments?{asked}")
 
     assert len(response.json()["data"]) == found
+    assert max(map(looked_at, steps(reads))) <= LOOKED_AT_MAX
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("attempts?", 50),
+        ("captures?", 50),
+        ("refunds?", 10),
+        ("payouts?", 0),
+        ("reversals?state=done", 0),
+        (f"attempts?account={ids.show(ids.ACCOUNT, RARE)}", 4),
+        (f"captures?account={ids.show(ids.ACCOUNT, RARE)}", 4),
+        (f"attempts?book={ids.show(ids.BOOK, BUSY)}&rail=card", 50),
+        ("attempts?route=south", 4),
+        ("captures?route=south", 4),
+        ("attempts?state=unknown", 3),
+        ("attempts?state=accepted", 0),
+        ("attempts?declined=stolen_card", 3),
+        ("attempts?declined=expired_card&route=north", 50),
+        ("attempts?reference=rail-order-777", 1),
+        (f"attempts?starting_after={MIDDLE_REQUEST}", 50),
+        (f"attempts?ending_before={MIDDLE_REQUEST}", 50),
+        (f"attempts/{MIDDLE_REQUEST}", 1),
+    ],
+)
+def test_operations(many: tuple[TestClient, list[Watched]], asked: str, found: int) -> None:
+    """
+    So does a page of what rails were asked across all payments.
+    """
+    client, reads = many
+    reads[0].plans.clear()
+
+    response = client.get(f"/v1/{asked}")
+
+    answered = response.json()
+    assert len(answered.get("data", [answered])) == found
     assert max(map(looked_at, steps(reads))) <= LOOKED_AT_MAX
 
 

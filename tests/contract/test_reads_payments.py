@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from adapters.postgres.projecting import catch_up
 from adapters.postgres.store import PostgresEventStore
 from domain import ids
-from domain.errors import BookNotFound, DisputeNotFound, PaymentNotFound, SettlementNotFound
+from domain.errors import BookNotFound, DisputeNotFound, OperationNotFound, PaymentNotFound, SettlementNotFound
 from domain.payment import Payment
 from domain.rail import BankAccount
 from tests.conftest import Server, database_on
@@ -387,6 +387,76 @@ def test_disputes(office: Office) -> None:
     for path in (f"/v1/disputes/{nothing}", f"/v1/disputes?starting_after={nothing}"):
         with pytest.raises(DisputeNotFound):
             office.client.get(path)
+
+
+def test_operations_of_all_payments(office: Office) -> None:
+    """
+    Each list is of what the payments themselves say, newest first, with whose each is; and each is read by itself.
+    """
+    kinds = {
+        "attempts": {"authorize", "collect", "payout"},
+        "captures": {"capture"},
+        "refunds": {"refund"},
+        "payouts": {"payout"},
+        "reversals": {"reverse"},
+    }
+    stories = {office.id(name): office.story(name) for name in office.known}
+    for kind, operations in kinds.items():
+        wanted = {
+            one["id"]: one | {"payment_id": payment_id, "account_code": story["account_code"], "currency": "EUR"}
+            for payment_id, story in stories.items()
+            for one in story["requests"]
+            if one["operation"] in operations
+        }
+
+        found = office.get(f"/v1/{kind}", limit=1000)["data"]
+
+        assert len(found) == len(wanted) > 0
+        for one in found:
+            assert wanted[one["id"]].items() <= one.items()
+            assert office.get(f"/v1/{kind}/{one['id']}") == one
+        assert [one["requested_at"] for one in found] == sorted((one["requested_at"] for one in found), reverse=True)
+        lines = office.client.get(f"/v1/{kind}", params={"format": "csv"}).text.splitlines()
+        assert len(lines) == len(found) + 1
+    page = office.get("/v1/attempts", limit=3)["data"]
+    after = office.get("/v1/attempts", limit=3, starting_after=page[1]["id"])["data"]
+    assert after[0] == page[2] and office.get("/v1/attempts", limit=1, ending_before=page[2]["id"])["data"] == [page[1]]
+    opened = office.get("/v1/attempts", state="accepted", rail="upi")["data"]
+    assert [(one["payment_id"], one["until"][:4]) for one in opened] == [(office.id("to be opened"), "2026")]
+    no = office.get("/v1/refunds", declined="insufficient_funds")["data"]
+    assert {(one["declined"], one["state"]) for one in no} == {("insufficient_funds", "failed")}
+    assert office.get("/v1/attempts", route="nowhere")["data"] == []
+    last = found[0]["requested_at"]
+    assert office.get("/v1/reversals", created_from=last)["data"][0] == found[0]
+
+
+def test_an_operation_that_is_not_there(office: Office) -> None:
+    """
+    Nor is one of another kind, or one that a list was to begin after.
+    """
+    capture = office.get("/v1/captures", limit=1)["data"][0]["id"]
+    nothing = (f"/v1/refunds/{capture}", f"/v1/captures/{'0' * 22}", f"/v1/refunds?starting_after={capture}&rail=wire")
+    for path in nothing:
+        with pytest.raises(OperationNotFound):
+            office.client.get(path)
+
+
+def test_what_needs_attention(office: Office) -> None:
+    """
+    What a rail has contradicted at once, what it has not answered after a while; and payments by how they were paid.
+    """
+    assert office.listed(needs_attention="true", unknown_for_s=0) == {"unknown", "contradicted"}
+    assert office.listed(needs_attention="true") == {"contradicted"}
+    assert office.listed(method="iban") == office.listed(rail="wire")
+    assert office.listed(last4="6789") == office.listed(method="bank_account")
+    failed = {
+        name
+        for name, payment in office.known.items()
+        if any(one.declined == "insufficient_funds" and not one.upon for one in payment.requests.values())
+    }
+    assert office.listed(declined="insufficient_funds") == failed and "refunded" not in failed
+    routes = {name: office.story(name)["route"] for name in office.known}
+    assert office.listed(route="wire") == {name for name, route in routes.items() if route == "wire"}
 
 
 def test_pages_and_csv(office: Office) -> None:
