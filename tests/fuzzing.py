@@ -60,6 +60,10 @@ NOT_TO_SUCCEED: Final = {
     "POST /v1/payments/{payment}/increase",
     "POST /v1/payments/{payment}/capture",
     "POST /v1/payments/{payment}/refund",
+    "POST /v1/payments/{payment}/reverse",
+    "POST /v1/payments/{payment}/disputes/{dispute}/contest",
+    "POST /v1/payments/{payment}/disputes/{dispute}/accept",
+    "POST /v1/payments/{payment}/requests/{request}/resolve",
     "POST /v1/rails/{rail}/breaker",
     "POST /v1/rails/{rail}/routes/{route}/breaker",
 }

@@ -1,8 +1,10 @@
 """What tests of payments share: methods of all four rails, and the commands upon payments in few words."""
 
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid5
 
+from commands.command import Command
 from commands.payment import (
     BankAccountAsked,
     CardAsked,
@@ -17,8 +19,11 @@ from commands.payment import (
     UpiAsked,
     VoteHeard,
 )
+from commands.settlement import LineAsked, RecordSettlement
 from domain import ids
+from domain.rail import Rail
 from domain.validation import OUTSIDE
+from tests.support import NOW
 
 METHODS: Final[dict[str, MethodAsked]] = {
     "card": CardAsked(type="card", token="tok_visa", brand="visa", last4="4242", expires="2030-12"),
@@ -45,6 +50,34 @@ def create(account: str = "shop", amount: int = 100, rail: str | None = "card", 
 def request_id(payment_id: UUID, nth: int) -> str:
     """Of a payment's nth request, from 1."""
     return ids.request_id(uuid5(payment_id, f"request:{nth}"))
+
+
+SAID: Final = {
+    "settled": "settled",
+    "returned": "returned",
+    "disputed": "disputed",
+    "won": "dispute_won",
+    "lost": "dispute_lost",
+}
+"""What a report says of a request, in short."""
+
+
+def report(*told: tuple[Any, ...], rail: str = "", part: int = 1, **said: Any) -> Command:
+    """Of each line a payment, what is said, of which of its requests, what amount unless all, under which reference.
+
+    The payment's own rail reports it unless another does. Disputes can be answered for an hour.
+    """
+    lines = []
+    for known, word, nth, *rest in told:
+        request = known.requests[request_id(known.id, int(nth))]
+        rail = rail or request.rail.value
+        amount = int(rest[0]) if rest and rest[0] else request.amount
+        line = {"payment_id": known.id, "request_id": request.id, "operation": request.operation.value}
+        of_it = {"reference": rest[1] if len(rest) > 1 else "case", "amount": amount}
+        by = {"respond_by": NOW + timedelta(hours=1)} if word == "disputed" else {}
+        lines.append(LineAsked.model_validate({"said": SAID[word], **line, **of_it, **by}))
+    fields = {"book": "main", "rail": Rail(rail), "route": "first", "day": NOW.date(), "currency": "EUR", **said}
+    return RecordSettlement(**fields, part=part, lines=tuple(lines))
 
 
 def says(

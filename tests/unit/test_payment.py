@@ -13,16 +13,20 @@ from adapters.memory.store import MemoryEventStore
 from commands.command import Command
 from commands.desk import Outcome
 from commands.payment import (
+    AcceptDispute,
     ApprovePayment,
     AttachMethod,
     CancelPayment,
     CapturePayment,
     ConfirmPayment,
+    ContestDispute,
     ExpirePayment,
     GiveUpPayment,
     IncreaseAuthorization,
     RefundPayment,
+    ResolveOutcome,
     RetryPayment,
+    ReversePayment,
     StartAttempt,
 )
 from domain import errors, ids, payment
@@ -244,6 +248,7 @@ class Story:
 
     def __init__(self, **said_of: Any) -> None:
         self.now = NOW
+        self.reported = 0
         self.store = MemoryEventStore(lambda: self.now)
         self.reports: Reports = []
         self.desk = desk(self.store, self.reports, intent_life=said_of.pop("life", None))
@@ -287,6 +292,8 @@ class Story:
                 return self.do({"freeze": freeze, "unfreeze": unfreeze, "close": close}[word](self.account))
             case "fund":
                 return self.do(transfer("bank", self.account, amount or 100))
+            case "drain":
+                return self.do(transfer(self.account, "bank", amount or 100))
         commands: dict[str, Callable[[], Command]] = {
             "method": lambda: AttachMethod(**of, method=words.METHODS[rest[0]]),
             "confirm": lambda: ConfirmPayment(**of),
@@ -300,8 +307,22 @@ class Story:
             "expire": lambda: ExpirePayment(**of),
             "refund": lambda: RefundPayment(**of, amount=amount),
             "refund_upon": lambda: RefundPayment(**of, capture=words.request_id(self.id, int(rest[0]))),
+            "reverse": lambda: ReversePayment(**of),
+            "reverse_upon": lambda: ReversePayment(**of, request=words.request_id(self.id, int(rest[0]))),
+            "contest": lambda: ContestDispute(**of, dispute_id=self.dispute(rest), evidence={"receipt": "Paid"}),
+            "accept": lambda: AcceptDispute(**of, dispute_id=self.dispute(rest)),
+            "resolve": lambda: ResolveOutcome(
+                **of, request_id=words.request_id(self.id, int(rest[0])), outcome=rest[1], reason="found out"
+            ),
         }
+        if word in words.SAID:
+            known = self.payment
+            self.reported += 1
+            return self.do(words.report((known, *told.split(":")), part=self.reported))
         return self.do(commands[word]() if word in commands else self.answer(word, amount))
+
+    def dispute(self, rest: list[str]) -> UUID:
+        return ids.dispute_id(self.id, rest[0] if rest else "case")
 
     def answer(self, word: str, nth: int | None) -> Command:
         """To that request, or else to the latest that is open."""
@@ -415,6 +436,41 @@ TWO = {"approvals": 2}
         ({}, "start yes capture yes refund:60 silence refund:1", errors.PaymentOutcomeIsUnknown),
         ({}, "start yes capture yes refund_upon:1", errors.PaymentHasNoSuchRequest),
         ({}, "start yes capture yes freeze refund", errors.AccountIsFrozen),
+        ({}, "start yes capture yes returned:2:40 refund:61", errors.PaymentAmountExceeded),
+        ({}, "start yes capture yes disputed:2:40 refund:61", errors.PaymentAmountExceeded),
+        ({}, "start yes capture yes refund yes returned:2 refund:1", errors.PaymentAmountExceeded),
+        ({}, "start yes capture yes reverse refund:1", errors.PaymentAmountExceeded),
+        ({}, "start yes reverse", errors.PaymentStatusForbids),
+        (OUT, "start reverse", errors.PaymentStatusForbids),
+        ({}, "start yes capture silence reverse", errors.PaymentOutcomeIsUnknown),
+        ({}, "start yes capture yes reverse_upon:1", errors.PaymentHasNoSuchRequest),
+        ({}, "start yes capture yes refund:1 reverse", errors.PaymentAmountExceeded),
+        ({}, "start yes capture yes reverse reverse", errors.PaymentAmountExceeded),
+        ({}, "start yes capture yes reverse yes reverse", errors.PaymentAmountExceeded),
+        ({}, "start yes capture yes returned:2:1 reverse", errors.PaymentAmountExceeded),
+        ({}, "start yes capture yes disputed:2:1 reverse", errors.PaymentAmountExceeded),
+        ({}, "start yes capture:30 yes refund yes reverse_upon:2", errors.PaymentAmountExceeded),
+        (OUT, "start yes reverse yes reverse", errors.PaymentAmountExceeded),
+        (OUT, "start yes returned:1:1 reverse", errors.PaymentAmountExceeded),
+        ({}, "start yes capture yes freeze reverse", errors.AccountIsFrozen),
+        ({"account": "purse"}, "start yes capture yes drain:1 reverse", errors.InsufficientFunds),
+        ({}, "start yes capture yes contest", errors.DisputeNotFound),
+        ({}, "start yes capture yes disputed:2:40 accept:other", errors.DisputeNotFound),
+        ({}, "start yes capture yes disputed:2:40 later contest", errors.DisputeAnswerIsLate),
+        ({}, "start yes capture yes disputed:2:40 refund:1 silence contest", errors.PaymentOutcomeIsUnknown),
+        ({}, "start yes capture yes disputed:2:40 contest contest", errors.PaymentBusy),
+        ({}, "start yes capture yes disputed:2:40 contest accept", errors.PaymentBusy),
+        ({}, "start yes capture yes disputed:2:40 contest yes contest", errors.DisputeStateForbids),
+        ({}, "start yes capture yes disputed:2:40 contest yes accept", errors.DisputeStateForbids),
+        ({}, "start yes capture yes disputed:2:40 accept contest", errors.DisputeStateForbids),
+        ({}, "start yes capture yes disputed:2:40 accept accept", errors.DisputeStateForbids),
+        ({}, "start yes capture yes disputed:2:40 won:2:40 contest", errors.DisputeStateForbids),
+        ({}, "start yes capture yes disputed:2:40 lost:2:40 accept", errors.DisputeStateForbids),
+        ({}, "resolve:1:done", errors.PaymentHasNoSuchRequest),
+        ({}, "start resolve:1:done", errors.PaymentOutcomeNotOpen),
+        ({}, "start yes resolve:1:failed", errors.PaymentOutcomeNotOpen),
+        ({}, "start silence resolve:1:done resolve:1:done", errors.PaymentOutcomeNotOpen),
+        ({}, "start silence resolve:1:done yes:1", errors.PaymentAnswerKnown),
         ({}, "yes:1", errors.PaymentHasNoSuchRequest),
         ({}, "start yes yes:1", errors.PaymentAnswerKnown),
         ({}, "start no no:1", errors.PaymentAnswerKnown),
@@ -588,6 +644,24 @@ ACH_IN = {"rail": "ach"}
         (ACH_IN, "start yes refund:40 freeze yes", "100", "-60", "-40", "succeeded"),
         (OUT, "start freeze yes", "0", "100", "-100", "succeeded"),
         (OUT, "start freeze no", "0", "0", "0", "requires_payment_method"),
+        # What somebody has found out is booked as if the rail had said it.
+        (ACH_IN, "start silence resolve:1:done", "100", "-100", "0", "succeeded"),
+        (ACH_IN, "start accepted resolve:1:failed", "0", "0", "0", "requires_payment_method"),
+        ({"capture": "automatic"}, "start silence resolve:1:done yes", "100", "-100", "0", "succeeded"),
+        (ACH_IN, "start yes refund:40 silence resolve:2:failed", "100", "-100", "0", "succeeded"),
+        # What should not have been is undone whole; what goes out by that is set aside before a rail hears of it.
+        (ACH_IN, "start yes reverse", "100 -100", "-100 +100", "0", "succeeded"),
+        (ACH_IN, "start yes reverse yes", "0", "0", "0", "succeeded"),
+        (ACH_IN, "start yes reverse no", "100", "-100", "0", "succeeded"),
+        (ACH_IN, "start yes reverse no reverse yes", "0", "0", "0", "succeeded"),
+        (ACH_IN, "start yes reverse freeze yes", "100", "0", "-100", "succeeded"),
+        (CARD_IN, "start yes capture:30 yes capture yes reverse_upon:2 yes", "70", "-70", "0", "succeeded"),
+        (CARD_IN, "start yes capture:30 yes reverse yes capture yes", "70", "-70", "0", "succeeded"),
+        (OUT, "start yes reverse", "-100", "100", "0", "succeeded"),
+        (OUT, "start yes reverse yes", "0", "0", "0", "succeeded"),
+        (OUT, "start yes reverse no", "-100", "100", "0", "succeeded"),
+        (OUT, "start yes reverse freeze yes", "-100", "0", "100", "succeeded"),
+        (CARD_IN, "start yes capture yes disputed:2:40 contest", "60", "-100", "0", "succeeded"),
     ],
 )
 def test_what_is_booked(
