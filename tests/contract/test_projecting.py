@@ -30,10 +30,13 @@ from domain import ids
 from domain.account import Type
 from domain.events import (
     BookOpened,
+    Break,
     PaymentAnswerContradicted,
     PaymentApproved,
     PaymentAttemptStarted,
     PaymentConfirmed,
+    PaymentDisputeClosed,
+    PaymentDisputed,
     PaymentEvent,
     PaymentIntentCreated,
     PaymentMethodAttached,
@@ -42,6 +45,9 @@ from domain.events import (
     PaymentOperationFailed,
     PaymentOperationRequested,
     PaymentOutcomeUnknown,
+    PaymentReturned,
+    PaymentSettled,
+    SettlementRecorded,
 )
 from domain.rail import Card
 from projections import accounts, journal
@@ -123,7 +129,9 @@ def live_some_of_a_hold(scribe: Scribe, chance: random.Random, account: UUID, de
 
 def live_some_of_a_payment(scribe: Scribe, chance: random.Random, book: UUID, account: UUID) -> None:
     """However far it comes, all of it in one commit, and without what it would do to the ledger."""
-    payment, requests = uuid4(), [uuid4().hex[:22] for _ in range(4)]
+    payment, requests = uuid4(), [uuid4().hex[:22] for _ in range(6)]
+    settlement, dispute, other = (uuid4() for _ in range(3))
+    of_it: dict[str, Any] = {"settlement_id": settlement, "request_id": requests[2]}
     events: list[PaymentEvent] = [
         PaymentIntentCreated(book_id=book, account_id=account, direction="in", amount=100, currency="EUR", approvals=1),
         PaymentMethodAttached(method=Card(token="tok_visa", brand="visa", last4="4242", expires="2030-12")),
@@ -139,9 +147,38 @@ def live_some_of_a_payment(scribe: Scribe, chance: random.Random, book: UUID, ac
         PaymentOperationRequested(request_id=requests[3], operation="refund", upon=requests[2], amount=60),
         PaymentOperationAccepted(request_id=requests[3], reference="r-1", code="09"),
         PaymentAnswerContradicted(request_id=requests[1], known="done", said={"answer": "declined"}),
+        PaymentSettled(**of_it, operation="capture", amount=60, fee=2, day=NOON.date()),
+        PaymentDisputed(**of_it, dispute_id=dispute, amount=20, fee=5, reference="a", respond_by=NOON),
+        PaymentOperationRequested(
+            request_id=requests[4],
+            operation="contest",
+            upon=requests[2],
+            amount=20,
+            dispute_id=dispute,
+            evidence={"receipt": "Paid"},
+        ),
+        PaymentDisputed(**of_it, dispute_id=other, amount=10, reference="b", entry_id=uuid4()),
+        PaymentDisputeClosed(dispute_id=other, request_id=requests[2], outcome="accepted", amount=10),
+        _done(requests[4], "contest", 20),
+        PaymentReturned(**of_it, operation="capture", amount=5, fee=1, reference="c", code="R10"),
+        PaymentDisputeClosed(**of_it, dispute_id=dispute, outcome="won", amount=20, fee=-5, entry_id=uuid4()),
+        PaymentDisputeClosed(**of_it, dispute_id=other, outcome="lost", amount=10),
+        PaymentOperationRequested(request_id=requests[5], operation="reverse", upon=requests[2], amount=60),
+        _done(requests[5], "reverse", 60),
+        PaymentReturned(**{**of_it, "request_id": requests[5]}, operation="reverse", amount=60),
     ]
-    for event in events[: chance.randrange(1, len(events) + 1)]:
+    lived = events[: chance.randrange(1, len(events) + 1)]
+    for event in lived:
+        if isinstance(event, PaymentSettled):
+            scribe.event(settlement, _settlement(book, chance.randrange(1_000_000)))
         scribe.event(payment, event)
+
+
+def _settlement(book: UUID, part: int) -> SettlementRecorded:
+    """Whose sums nobody checks here."""
+    broken = Break(why="no", said="settled", request_id="x", operation="capture", amount=part + 1, moved=part + 1)
+    of_day: dict[str, Any] = {"rail": "card", "route": "north", "day": NOON.date(), "currency": "EUR"}
+    return SettlementRecorded(book_id=book, part=part, **of_day, lines={"settled": 1}, breaks=(broken,))
 
 
 def _started(request_id: str) -> PaymentEvent:

@@ -8,7 +8,7 @@ import pytest
 
 from commands.settlement import LINES_MAX, LineAsked, RecordSettlement
 from domain import ids
-from domain.events import EntryPosted, SettlementRecorded
+from domain.events import AccountOpened, EntryPosted, SettlementRecorded
 from domain.money import AMOUNT_MAX
 from domain.payment import Payment
 from domain.rail import Rail
@@ -325,11 +325,7 @@ def test_accounts_of_its_own() -> None:
 
     assert told.do(report([line(fee=1)])) == "done"
 
-    opened = {
-        event.code: event.type
-        for one in told.outcome.recorded
-        if (event := one.event).name == "account.opened.v1"  # type: ignore[attr-defined]
-    }
+    opened = {event.code: event.type for one in told.outcome.recorded if isinstance(event := one.event, AccountOpened)}
     assert opened == {"settlement:card:EUR": "asset", "fees:card:EUR": "expense", "suspense:EUR": "liability"}
     assert told.do(freeze("settlement:card:EUR")) == "account_code_reserved"
     assert told.do(close("fees:card:EUR")) == "account_code_reserved"
