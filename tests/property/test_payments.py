@@ -25,22 +25,29 @@ from commands.command import Command
 from commands.desk import Outcome
 from commands.hold import CaptureHold, IncreaseHold, VoidHold
 from commands.payment import (
+    AcceptDispute,
     ApprovePayment,
     AttachMethod,
     CancelPayment,
     CapturePayment,
     ConfirmPayment,
+    ContestDispute,
     ExpirePayment,
     GiveUpPayment,
     IncreaseAuthorization,
     RefundPayment,
+    ResolveOutcome,
+    ReversePayment,
     StartAttempt,
 )
 from commands.policy import SetPaymentPolicy
+from commands.settlement import LineAsked, RecordSettlement
 from domain import hold as hold_rules
 from domain import ids, payment
 from domain.events import Recorded, recorded
 from domain.ledger import Ledger
+from domain.rail import Rail
+from domain.settlement import Said
 from tests import payment_words as words
 from tests.support import BOOK, NOW, Reports, asked, books_of, desk, open_account, open_book, said, transfer
 
@@ -104,6 +111,13 @@ ASKING: dict[str, list[Any]] = {
     "reason": ["", "expired"],
     "upon": [None, None, 0, 1, 2, 3, 4],
 }
+ENDING: dict[str, list[Any]] = {
+    "do": ["reverse", "reverse", "contest", "contest", "accept", "resolve"],
+    "nth": NTH,
+    "upon": [None, None, None, 0, 1, 2],
+    "of": [*range(7)],
+    "outcome": ["done", "failed"],
+}
 ANSWERING: dict[str, list[Any]] = {
     "do": ["answer"],
     "nth": NTH,
@@ -111,6 +125,18 @@ ANSWERING: dict[str, list[Any]] = {
     "said": SAID,
     "more": [0, 0, 0, 0, 0, 1, 7],
     "currency": ["EUR", "EUR", "EUR", "EUR", "USD"],
+}
+REPORTING: dict[str, list[Any]] = {
+    "do": ["report"],
+    "nth": [*range(8), 0, 1],
+    "of": [*range(9)],
+    "said": ["settled", "settled", "returned", "disputed", "disputed", "dispute_won", "dispute_lost"],
+    "part_of": [1, 1, 1, 2],
+    "more": [0, 0, 0, 0, 0, 0, -1, 5],
+    "fee": [0, 0, 3, -2],
+    "ref": ["a", "a", "a", "b", "c"],
+    "wrong": [False] * 12 + [True],
+    "by_h": [None, 0, 1, 2],
 }
 MEDDLING: dict[str, list[Any]] = {
     "do": ["void_hold", "capture_hold", "increase_hold"],
@@ -141,19 +167,31 @@ def _likely(wish: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-nth, amounts, creating, asking, answering = (
+nth, amounts, creating, asking, answering, reporting, ending = (
     st.sampled_from(NTH),
     st.sampled_from([None, *AMOUNTS]),
     _drawn(CREATING),
     _drawn(ASKING),
     _drawn(ANSWERING),
+    _drawn(REPORTING),
+    _drawn(ENDING),
 )
 likely = creating.map(_likely)
 wishes = st.lists(
-    st.one_of(creating, asking, answering, answering, _drawn(MEDDLING), _drawn(BANKING), _drawn(RULING)),
+    st.one_of(
+        *(creating, asking, answering, answering, reporting, ending),
+        *(_drawn(MEDDLING), _drawn(BANKING), _drawn(RULING)),
+    ),
     min_size=1,
     max_size=4,
 )
+
+MOVING = ("capture", "collect", "refund", "payout", "reverse")
+GIVING_BACK = ("refund", "reverse")
+SIGNS = {"capture": 1, "collect": 1, "refund": -1, "payout": -1}
+_LIKELY = {"disputed": "dispute", "dispute_won": "dispute_won", "dispute_lost": "dispute_lost"}
+"""Of which payments that makes sense."""
+_PLAINLY: dict[str, Any] = {"said": "settled", "fee": 1, "ref": "", "by": None}
 
 STATUSES = {
     "attach": ("requires_payment_method", "requires_confirmation"),
@@ -227,6 +265,21 @@ class Model:
                 return bool(_open(known))
             case "refund":
                 return bool(known["captured"] > known["refunded"])
+            case "reverse":
+                return any(one["state"] == "done" and not one["taken_back"] for one in known["requests"].values())
+            case "contest" | "accept":
+                return any(one["state"] == "needs_response" for one in known["disputes"].values())
+            case "dispute":
+                return any(
+                    one["state"] == "done" and one["operation"] in ("capture", "collect") and not one["settled"]
+                    for one in known["requests"].values()
+                )
+            case "dispute_won" | "dispute_lost":
+                return any(one["state"] not in ("won", "lost") for one in known["disputes"].values())
+            case "resolve":
+                return any(one["state"] in ("unknown", "accepted") for one in known["requests"].values())
+            case "report":
+                return any(one["state"] == "done" for one in known["requests"].values())
             case "cancel" | "expire":
                 return not _over(known) and (do == "cancel" or self.due(known))
             case "void_hold" | "capture_hold" | "increase_hold":
@@ -260,6 +313,10 @@ class Model:
             "authorized": 0,
             "captured": 0,
             "refunded": 0,
+            "reversed": 0,
+            "returned": 0,
+            "disputed": 0,
+            "disputes": {},
             "approvers": set(),
             "requests": {},
             "holds": {},
@@ -387,7 +444,7 @@ class Model:
         if any(one["state"] == "unknown" for one in known["requests"].values()):
             return "payment_outcome_unknown"
         left = {
-            name: one["amount"] - one["taken_back"]
+            name: max(one["amount"] - one["taken_back"], 0)
             for name, one in known["requests"].items()
             if one["operation"] in ("capture", "collect") and one["state"] == "done"
         }
@@ -401,19 +458,165 @@ class Model:
         fit = [name for name, some in left.items() if some >= amount > 0]
         return self._ask(known, "refund", amount, upon=fit[-1]) if fit else "payment_amount_exceeded"
 
-    def _ask(self, known: dict[str, Any], operation: str, amount: int, upon: str = "", final: bool = False) -> str:
+    def _reverse(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
+        if any(one["state"] == "unknown" for one in known["requests"].values()):
+            return "payment_outcome_unknown"
+        moved = ("capture", "collect", "payout")
+        done = [name for name, one in known["requests"].items() if one["operation"] in moved and one["state"] == "done"]
+        if not done:
+            return "payment_status_forbids"
+        upon = _upon(known, wish)
+        if upon is not None and upon not in done:
+            return "payment_request_not_found"
+        whole = [name for name in done if upon in (None, name) and not known["requests"][name]["taken_back"]]
+        if not whole:
+            return "payment_amount_exceeded"
+        return self._ask(known, "reverse", known["requests"][whole[-1]]["amount"], upon=whole[-1])
+
+    def _contest(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
+        name = _dispute(known, wish)
+        word = self._unanswered(known, name)
+        if word:
+            return word
+        dispute = known["disputes"][name]
+        if dispute["by"] is not None and dispute["by"] <= self.hour:
+            return "dispute_answer_late"
+        if any(one["state"] == "unknown" for one in known["requests"].values()):
+            return "payment_outcome_unknown"
+        return self._ask(known, "contest", dispute["amount"], upon=dispute["upon"], dispute=name)
+
+    def _accept(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
+        name = _dispute(known, wish)
+        word = self._unanswered(known, name)
+        if not word:
+            known["disputes"][name]["state"] = "accepted"
+        return word or "done"
+
+    def _unanswered(self, known: dict[str, Any], name: str) -> str:
+        if name not in known["disputes"]:
+            return "dispute_not_found"
+        if known["disputes"][name]["state"] != "needs_response":
+            return "dispute_state_forbids"
+        contests = [
+            one for one in known["requests"].values() if one["dispute"] == name and one["operation"] == "contest"
+        ]
+        return "payment_busy" if any(one["state"] not in ("done", "failed") for one in contests) else ""
+
+    def _resolve(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
+        name = _request(known, wish)
+        request = known["requests"].get(name)
+        if request is None:
+            return "payment_request_not_found"
+        if request["state"] not in ("unknown", "accepted"):
+            return "payment_outcome_not_open"
+        request["state"] = wish["outcome"]
+        if wish["outcome"] == "done":
+            self._does(known, name, request)
+        else:
+            self._fails(known, name, request, "never")
+        return "done"
+
+    # What rails report.
+
+    def report(self, rail: str, lines: list[dict[str, Any]]) -> tuple[int, int]:
+        """All that moves is booked; how many lines fit nothing, and what the rail has paid in the end."""
+        broken, moves = [], []
+        into = out_of = 0
+        for line in lines:
+            known, moved = line["known"], _moved(line)
+            if known is None or self._misfits(rail, line):
+                broken.append(moved)
+                continue
+            into, out_of = into + max(moved, 0), out_of + max(-moved, 0)
+            moves.append((known, line, moved))
+            self._says(known, line)
+        fees = sum(line["fee"] for line in lines)
+        net = into - out_of + sum(broken) - fees
+        into_suspense, out_of_suspense = sum(one for one in broken if one > 0), -sum(one for one in broken if one < 0)
+        ends = [("settlement", net), ("fees", fees), ("clearing", out_of), ("clearing", -into)]
+        ends += [("suspense", out_of_suspense), ("suspense", -into_suspense)]
+        for what, amount in ends:
+            code = "suspense:EUR" if what == "suspense" else f"{what}:{rail}:EUR"
+            if amount:
+                self.post(code, **({"debits": amount} if amount > 0 else {"credits": -amount}))
+        for known, line, moved in moves:
+            if line["said"] in ("returned", "disputed", "dispute_won"):
+                side, other = ("credits", "debits") if moved > 0 else ("debits", "credits")
+                own = known["account"]
+                self.post("suspense:EUR" if self.refusal(own, **{side: abs(moved)}) else own, **{side: abs(moved)})
+                self.post(f"clearing:{rail}:EUR", **{other: abs(moved)})
+        return len(broken), net
+
+    def _misfits(self, rail: str, line: dict[str, Any]) -> bool:
+        known, amount, ref = line["known"], line["amount"], line["ref"]
+        request = known["requests"].get(line["name"])
+        if request is None or request["state"] != "done" or request["operation"] != line["operation"]:
+            return True
+        if request["rail"] != rail:
+            return True
+        dispute = known["disputes"].get(ref)
+        match line["said"]:
+            case "settled":
+                return bool(request["settled"] or amount != request["amount"])
+            case "returned":
+                return bool(ref in request["returns"] or amount > request["amount"] - request["returned"])
+            case "disputed":
+                of_it = [one for one in known["disputes"].values() if one["upon"] == line["name"]]
+                disputed = sum(one["amount"] for one in of_it if one["state"] != "won")
+                takes = request["operation"] in ("capture", "collect")
+                return not takes or dispute is not None or amount > request["amount"] - disputed
+        fits = dispute is not None and dispute["upon"] == line["name"] and dispute["amount"] == amount
+        return not fits or dispute["state"] in ("won", "lost")
+
+    def _says(self, known: dict[str, Any], line: dict[str, Any]) -> None:
+        request, amount, ref = known["requests"][line["name"]], line["amount"], line["ref"]
+        match line["said"]:
+            case "settled":
+                request["settled"] = True
+            case "returned":
+                request["returned"] += amount
+                request["returns"] = request["returns"] | {ref}
+                back = {"refund": "refunded", "reverse": "reversed"}.get(request["operation"])
+                if back is None:
+                    request["taken_back"] += amount
+                    known["returned"] += amount
+                else:
+                    known["requests"][request["upon"]]["taken_back"] -= amount
+                    known[back] -= amount
+            case "disputed":
+                request["taken_back"] += amount
+                known["disputed"] += amount
+                of_it = {"upon": line["name"], "amount": amount, "by": line["by"]}
+                known["disputes"][ref] = {**of_it, "state": "needs_response"}
+            case "dispute_won":
+                request["taken_back"] -= amount
+                known["disputed"] -= amount
+                known["disputes"][ref]["state"] = "won"
+            case _:
+                known["disputes"][ref]["state"] = "lost"
+
+    def _ask(
+        self,
+        known: dict[str, Any],
+        operation: str,
+        amount: int,
+        upon: str = "",
+        final: bool = False,
+        dispute: str | None = None,
+    ) -> str:
         rail = known["rail"]
         name = words.request_id(known["id"], len(known["requests"]) + 1)
-        if operation in ("refund", "payout"):
+        if _gives(known, operation, upon):
             word = self.refusal(known["account"], pending_debits=amount)
             if word:
                 return word
             self._hold(known, name, known["account"], f"clearing:{rail}:EUR", amount)
-        if upon:
+        if operation in ("refund", "reverse"):
             known["requests"][upon]["taken_back"] += amount
         known["requests"][name] = {
             **{"operation": operation, "amount": amount, "final": final, "rail": rail, "upon": upon},
-            **{"state": "requested", "taken_back": 0, "contradicted": False},
+            **{"state": "requested", "taken_back": 0, "contradicted": False, "dispute": dispute},
+            **{"settled": False, "returned": 0, "returns": frozenset()},
         }
         return "done"
 
@@ -459,9 +662,9 @@ class Model:
     def _fails(self, known: dict[str, Any], name: str, request: dict[str, Any], retry: str) -> None:
         if request["operation"] in ("authorize", "collect", "payout"):
             known["status"] = "requires_payment_method" if retry == "never" else "processing"
-        if request["operation"] in ("refund", "payout"):
+        if _gives(known, request["operation"], request["upon"]):
             self._release(known, name)
-        if request["operation"] == "refund":
+        if request["operation"] in ("refund", "reverse"):
             known["requests"][request["upon"]]["taken_back"] -= request["amount"]
 
     def _does(self, known: dict[str, Any], name: str, request: dict[str, Any]) -> None:
@@ -494,11 +697,19 @@ class Model:
                 known |= {"captured": amount, "status": "succeeded"}
                 self.post("suspense:EUR" if self.refusal(own, credits=amount) else own, credits=amount)
                 self.post(clearing, debits=amount)
-            case "refund" | "payout":
-                if request["operation"] == "refund":
-                    known["refunded"] += amount
-                else:
+            case "contest":
+                dispute = known["disputes"][request["dispute"]]
+                if dispute["state"] == "needs_response":
+                    dispute["state"] = "under_review"
+            case "reverse" if not _gives(known, "reverse", request["upon"]):
+                known["reversed"] += amount
+                self.post("suspense:EUR" if self.refusal(own, credits=amount) else own, credits=amount)
+                self.post(clearing, debits=amount)
+            case "refund" | "payout" | "reverse":
+                if request["operation"] == "payout":
                     known["status"] = "succeeded"
+                else:
+                    known["refunded" if request["operation"] == "refund" else "reversed"] += amount
                 from_ = "suspense:EUR" if self.refusal(own, pending_debits=-amount, debits=amount) else own
                 self._release(known, name)
                 self.post(from_, debits=amount)
@@ -516,6 +727,35 @@ class Model:
                 self._release(known, name)
             self.post("suspense:EUR", credits=amount)
         self.post(clearing, debits=amount)
+
+
+def _gives(known: dict[str, Any], operation: str, upon: str) -> bool:
+    """Whether money goes out by it."""
+    upon_payout = operation == "reverse" and known["requests"][upon]["operation"] == "payout"
+    return operation in ("refund", "payout", "reverse") and not upon_payout
+
+
+def _moved(line: dict[str, Any]) -> int:
+    """What comes in by a line of a report; below zero, what goes out."""
+    known, operation = line["known"], line["operation"]
+    inwards = operation in ("capture", "collect")
+    if operation == "reverse" and known is not None and line["name"] in known["requests"]:
+        request = known["requests"][line["name"]]
+        inwards = request["operation"] == "reverse" and not _gives(known, "reverse", request["upon"])
+    match line["said"]:
+        case "settled":
+            return int(line["amount"]) if inwards else -int(line["amount"])
+        case "returned":
+            return -int(line["amount"]) if inwards else int(line["amount"])
+        case "disputed":
+            return -int(line["amount"])
+    return int(line["amount"]) if line["said"] == "dispute_won" else 0
+
+
+def _dispute(known: dict[str, Any], wish: dict[str, Any]) -> str:
+    """Mostly one that there is."""
+    names = list(known["disputes"])
+    return names[wish["of"] % len(names)] if names and wish["of"] < 6 else "never"
 
 
 def _balances(account: dict[str, Any]) -> tuple[int, int]:
@@ -603,6 +843,15 @@ def command(wish: dict[str, Any], known: dict[str, Any] | None, hour: int) -> Co
         case "refund":
             upon = None if known is None else _upon(known, wish)
             return RefundPayment(**of, amount=wish["amount"], capture=upon)
+        case "reverse":
+            return ReversePayment(**of, request=None if known is None else _upon(known, wish))
+        case "contest" | "accept":
+            ref = "never" if known is None else _dispute(known, wish)
+            of["dispute_id"] = uuid5(of["payment_id"], f"dispute:{ref}")
+            return AcceptDispute(**of) if wish["do"] == "accept" else ContestDispute(**of, evidence={"receipt": "Paid"})
+        case "resolve":
+            request = words.request_id(NOWHERE, 1) if known is None else _request(known, wish)
+            return ResolveOutcome(**of, request_id=request, outcome=wish["outcome"], reason="found out")
     assert wish["do"] == "answer", wish
     request = words.request_id(NOWHERE, 1) if known is None else _request(known, wish)
     asked_for = known["requests"].get(request, {}).get("amount", 1) if known is not None else 1
@@ -621,6 +870,10 @@ class Payments(RuleBasedStateMachine):
         self.keys = (f"key-{number}" for number in count(1))
         self.first: list[tuple[Command, str, Outcome]] = []
         self.by_hand: Counter[str] = Counter()
+        self.reports_made = 0
+        self.broken = 0
+        self.paid: Counter[str] = Counter()
+        """By rail, what reports say was paid."""
 
     @initialize(of=st.lists(likely, min_size=3, max_size=4), ceiling=st.sampled_from([20, 120]))
     def begin(self, of: list[dict[str, Any]], ceiling: int) -> None:
@@ -664,6 +917,10 @@ class Payments(RuleBasedStateMachine):
         if wish["do"] == "policy":
             self.model.policy = POLICIES[wish["which"]]
             return SetPaymentPolicy.model_validate({"book": "main", **self.model.policy}), key, "done"
+        if wish["do"] == "report":
+            return self._reported(
+                [self._line({**wish, "of": wish["of"] + more}) for more in range(wish["part_of"])], key
+            )
         if "account" in wish and wish["do"] != "create":
             return self._banked(wish, key)
         if wish["do"] == "create" and len(self.model.payments) >= PAYMENTS_MAX:
@@ -694,6 +951,77 @@ class Payments(RuleBasedStateMachine):
             case "capture_hold":
                 return CaptureHold(hold_id=name, amount=1), key, word
         return IncreaseHold(hold_id=name, amount=1), key, word
+
+    def _line(self, wish: dict[str, Any]) -> dict[str, Any]:
+        """A line of a report, mostly of something done; now and then of nobody's payment, or of another operation."""
+        known = self.model.chosen({**wish, "do": _LIKELY.get(wish["said"], "report")})
+        done = [] if known is None else [name for name, one in known["requests"].items() if one["state"] == "done"]
+        wanted = ("capture", "collect") if wish["said"] == "disputed" and wish["of"] < 7 else MOVING
+        moving = [name for name in done if known and known["requests"][name]["operation"] in wanted]
+        among = (moving or done) if wish["of"] < 8 else list(known["requests"] if known else ())
+        name = among[wish["of"] % len(among)] if among else words.request_id(NOWHERE, 1)
+        request = known["requests"].get(name, {}) if known else {}
+        operation = request.get("operation", "collect")
+        if wish["wrong"] or operation not in MOVING:
+            operation = "payout" if operation == "collect" else "collect"
+        amount = request.get("amount", 7)
+        disputes = known["disputes"] if known else {}
+        ref = wish["ref"]
+        if known is not None and disputes and wish["said"] in ("dispute_won", "dispute_lost"):
+            ref = ref if ref in disputes or wish["of"] > 6 else next(iter(disputes))
+            name = disputes[ref]["upon"] if ref in disputes else name
+            operation = known["requests"][name]["operation"] if name in known["requests"] else operation
+            amount = disputes[ref]["amount"] if ref in disputes else amount
+        elif wish["said"] != "settled" and wish["by_h"] == 2:
+            amount = max(amount // 3, 1)
+        by = self.model.hour + wish["by_h"] if wish["by_h"] and wish["said"] == "disputed" else None
+        line = {"known": known, "name": name, "operation": operation, "amount": max(amount + wish["more"], 1)}
+        return {**line, "said": wish["said"], "fee": wish["fee"], "ref": ref, "by": by}
+
+    def _reported(self, lines: list[dict[str, Any]], key: str) -> tuple[Command, str, str]:
+        self.reports_made += 1
+        first = lines[0]
+        request = first["known"]["requests"].get(first["name"]) if first["known"] is not None else None
+        rail = "upi" if request is None else request["rail"]
+        command = RecordSettlement(
+            book="main",
+            rail=Rail(rail),
+            route="first",
+            day=NOW.date(),
+            part=self.reports_made,
+            currency="EUR",
+            lines=tuple(
+                LineAsked(
+                    said=Said(line["said"]),
+                    payment_id=None if line["known"] is None else line["known"]["id"],
+                    request_id=line["name"],
+                    operation=line["operation"],
+                    amount=line["amount"],
+                    fee=line["fee"],
+                    reference=line["ref"],
+                    respond_by=time(line["by"]),
+                )
+                for line in lines
+            ),
+        )
+        broken, net = self.model.report(rail, lines)
+        self.broken += broken
+        self.paid[rail] += net
+        return command, key, "done"
+
+    def settle_all(self, by: int) -> None:
+        """Every rail reports all that it has done and not reported yet."""
+        for rail in RAILS:
+            lines = [
+                {"known": known, "name": name, "operation": one["operation"], "amount": one["amount"], **_PLAINLY}
+                for known in self.model.payments
+                for name, one in known["requests"].items()
+                if (one["rail"], one["state"], one["settled"]) == (rail, "done", False) and one["operation"] in MOVING
+            ]
+            if lines:
+                made, key, word = self._reported(lines, next(self.keys))
+                [answer] = self.desks[by]._answer_all([asked(made, key)])
+                assert said(answer) == word
 
     def _banked(self, wish: dict[str, Any], key: str) -> tuple[Command, str, str]:
         code, amount, model = wish["account"], wish["amount"], self.model
@@ -742,7 +1070,7 @@ class Payments(RuleBasedStateMachine):
     def go_on(self, by: int, nth: int, amount: int | None) -> None:
         """What would come next if all went well."""
         known = self.model.payments[nth % len(self.model.payments)]
-        wish = self._next(known) or {"do": "refund", "amount": amount, "upon": None}
+        wish = self._next(known) or self._afterwards(known, nth, amount)
         if amount is not None and wish["do"] == "capture":
             wish = {**wish, "amount": min(amount, known["authorized"] - known["captured"]), "final": False}
         self.ask(by, [{**wish, "of_payment": known}])
@@ -751,6 +1079,24 @@ class Payments(RuleBasedStateMachine):
     def hear(self, by: int, how: dict[str, Any]) -> None:
         """A rail says something."""
         self.ask(by, [how])
+
+    @rule(by=st.integers(0, 1), how=reporting)
+    def day(self, by: int, how: dict[str, Any]) -> None:
+        """A rail reports its day."""
+        self.ask(by, [how])
+
+    @rule(by=st.integers(0, 1))
+    def all_settles(self, by: int) -> None:
+        """Then nothing is left on the clearing accounts, but what was booked by hand."""
+        self.settle_all(by)
+        for rail in RAILS:
+            account = self.model.accounts.get(f"clearing:{rail}:EUR", {"debits": 0, "credits": 0})
+            assert account["debits"] - account["credits"] == self.by_hand[f"clearing:{rail}:EUR"]
+
+    @rule(by=st.integers(0, 1), how=ending)
+    def end(self, by: int, how: dict[str, Any]) -> None:
+        """Somebody wants done undone, or answers a dispute."""
+        self.ask(by, [{**how, "nth": how["nth"] % 6}])
 
     @rule(by=st.integers(0, 1), how=asking)
     def wish(self, by: int, how: dict[str, Any]) -> None:
@@ -793,6 +1139,15 @@ class Payments(RuleBasedStateMachine):
     def restart(self, by: int) -> None:
         """A desk that begins anew knows nothing and answers the same."""
         self.desks[by] = desk(self.store, self.reports)
+
+    def _afterwards(self, known: dict[str, Any], nth: int, amount: int | None) -> dict[str, Any]:
+        """Of a payment that is over."""
+        unanswered = [n for n, one in enumerate(known["disputes"].values()) if one["state"] == "needs_response"]
+        if unanswered:
+            return {"do": "accept" if amount == 1 else "contest", "of": unanswered[0]}
+        if amount is not None and nth % 3:
+            return {"do": "refund", "amount": amount, "upon": None}
+        return {"do": "reverse", "upon": None}
 
     def _next(self, known: dict[str, Any]) -> dict[str, Any] | None:
         """The next step of a payment that is not over, which must be possible; None where it is over."""
@@ -848,22 +1203,26 @@ class Payments(RuleBasedStateMachine):
             folded = payment.fold(known["id"], streams[known["id"]])
             assert folded is not None
             assert replayed.payments[known["id"]] == folded
-            assert {name: getattr(folded, name) for name in ("authorized", "captured", "refunded")} == {
-                name: known[name] for name in ("authorized", "captured", "refunded")
-            }
+            sums = ("authorized", "captured", "refunded", "reversed", "returned", "disputed")
+            assert {name: getattr(folded, name) for name in sums} == {name: known[name] for name in sums}
+            assert [(one.reference, one.request_id, one.amount, one.state) for one in folded.disputes.values()] == [
+                (ref, one["upon"], one["amount"], one["state"]) for ref, one in known["disputes"].items()
+            ]
             assert (folded.status.value, set(folded.approvers)) == (known["status"], known["approvers"])
             assert (set(folded.makers), folded.is_validated) == (known["makers"], known["validated"])
             assert folded.version == len(streams[known["id"]])
-            told = ("operation", "amount", "final", "rail", "upon", "state", "taken_back", "contradicted")
+            told = ("operation", "amount", "final", "rail", "upon", "state", "taken_back", "contradicted", "returned")
             for (name, one), request in zip(known["requests"].items(), folded.requests.values(), strict=True):
                 got = {field: getattr(request, field) for field in told}
-                wanted = one if one["upon"] else {**one, "upon": got["upon"]}
-                assert (request.id, got) == (name, wanted)
+                wanted = {field: one[field] for field in told}
+                assert (request.id, got) == (name, wanted if one["upon"] else {**wanted, "upon": got["upon"]})
+                assert (request.settlement_id is not None) == one["settled"]
 
     @invariant()
     def no_more_is_taken_or_given_back_than_there_is(self) -> None:
         """
-        By the events' own account: captures within authorizations, refunds under way and done within captures.
+        By the events' own account: captures within authorizations, refunds and reversals under way and done within
+        captures. What rails take back by themselves comes on top of that.
         """
         for known in self.model.payments:
             sums: Counter[tuple[str, str]] = Counter()
@@ -871,31 +1230,49 @@ class Payments(RuleBasedStateMachine):
                 sums[one["operation"], "failed" if one["state"] == "failed" else "stands"] += one["amount"]
                 if one["state"] == "done":
                     sums[one["operation"], "done"] += one["amount"]
-                assert 0 <= one["taken_back"] <= one["amount"]
+                assert one["taken_back"] >= 0 and one["returned"] <= one["amount"]
             promised = sums["authorize", "done"] + sums["increment", "done"]
             assert sums["capture", "stands"] <= promised
-            assert sums["refund", "stands"] <= sums["capture", "done"] + sums["collect", "done"]
+            came_back = sum(one["returned"] for one in known["requests"].values() if one["operation"] in GIVING_BACK)
+            given_back = sums["refund", "stands"] + sums["reverse", "stands"] - came_back
+            assert given_back <= sums["capture", "done"] + sums["collect", "done"] + sums["payout", "done"]
 
     @invariant()
     def clearing_is_what_rails_did(self) -> None:
         """
-        Per rail, from the stored JSON alone: what came in less what went out, and what was booked by hand.
+        Per rail, from the stored JSON alone: what came in less what went out and what settled, and what was booked by
+        hand. What it has paid is on its settlement account.
         """
         rails: dict[tuple[str, str], str] = {}
+        signs: dict[tuple[str, str], int] = {}
         sums: dict[str, int] = defaultdict(int)
+        paid: Counter[str] = Counter()
+        broken = 0
         for raw in self.store.events:
             shape, stream = json.loads(raw.payload), raw.stream_id.hex
             match raw.name.rpartition(".")[0]:
                 case "payment.attempt_started":
                     rails[stream, shape["request_id"]] = shape["rail"]
+                    signs[stream, shape["request_id"]] = SIGNS.get(shape["operation"], 0)
                 case "payment.operation_requested":
                     rails[stream, shape["request_id"]] = rails[stream, shape["upon"]]
+                    reverse = -signs[stream, shape["upon"]] if shape["operation"] == "reverse" else 0
+                    signs[stream, shape["request_id"]] = SIGNS.get(shape["operation"], reverse)
                 case "payment.operation_done":
-                    signs = {"capture": 1, "collect": 1, "refund": -1, "payout": -1}
-                    sums[rails[stream, shape["request_id"]]] += signs.get(shape["operation"], 0) * shape["amount"]
+                    one = stream, shape["request_id"]
+                    sums[rails[one]] += signs[one] * shape["amount"]
+                case "payment.settled":
+                    one = stream, shape["request_id"]
+                    sums[rails[one]] -= signs[one] * shape["amount"]
+                case "settlement.recorded":
+                    paid[shape["rail"]] += shape.get("net", 0)
+                    broken += len(shape.get("breaks", []))
         for rail in RAILS:
             account = self.model.accounts.get(f"clearing:{rail}:EUR", {"debits": 0, "credits": 0})
             assert account["debits"] - account["credits"] == sums[rail] + self.by_hand[f"clearing:{rail}:EUR"]
+            account = self.model.accounts.get(f"settlement:{rail}:EUR", {"debits": 0, "credits": 0})
+            assert account["debits"] - account["credits"] == paid[rail] == self.paid[rail]
+        assert broken == self.broken
 
     @invariant()
     def no_hold_outlives_its_payment(self) -> None:
@@ -1016,9 +1393,10 @@ def test_walks(seed: int) -> None:
     walk.begin([_likely(each) for each in thrown(*[CREATING] * 4)], dice.choice([20, 120]))
     for batch in range(1, BATCHES + 1):
         by = dice.randrange(2)
-        every = [CREATING, ASKING, ANSWERING, MEDDLING, BANKING, RULING]
-        kinds = dice.choices(every, [2, 16, 24, 2, 6, 1], k=dice.randint(1, 3))
-        match dice.choices(["ask", "on", "at once", "all", "again", "wait", "restart"], [9, 9, 2, 1, 2, 1, 1])[0]:
+        every = [CREATING, ASKING, ANSWERING, REPORTING, ENDING, MEDDLING, BANKING, RULING]
+        kinds = dice.choices(every, [2, 14, 24, 18, 10, 2, 6, 1], k=dice.randint(1, 3))
+        words_ = ["ask", "on", "at once", "all", "again", "wait", "restart", "settle"]
+        match dice.choices(words_, [9, 9, 2, 1, 2, 1, 1, 0.3])[0]:
             case "ask":
                 walk.ask(by, thrown(*kinds))
             case "on":
@@ -1033,5 +1411,7 @@ def test_walks(seed: int) -> None:
                 walk.wait_an_hour()
             case "restart":
                 walk.restart(by)
+            case "settle":
+                walk.all_settles(by)
         if batch % 10 == 0 or batch == BATCHES:
             walk.everything_holds()

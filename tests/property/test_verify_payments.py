@@ -42,12 +42,17 @@ def derived_again(walk: Payments) -> None:
         then = found[known["id"]]
         assert folded is not None
         assert (then.status, then.approvers) == (folded.status.value, set(folded.approvers))
-        for name in ("version", "authorized", "captured", "refunded", "maker"):
+        sums = ("authorized", "captured", "refunded", "reversed", "returned", "disputed")
+        for name in ("version", "maker", *sums):
             assert getattr(then, name) == getattr(folded, name)
         assert then.is_over == (folded.status in payment.ENDED and not folded.open)
         told = (
             *("id", "operation", "rail", "route", "amount", "state", "upon", "final", "reason", "declined", "retry"),
-            *("reference", "contradicted", "hold_id", "entry_id", "refunded", "requested_at"),
+            *("reference", "contradicted", "hold_id", "entry_id", "taken_back", "requested_at"),
+            *("settlement_id", "settled_on", "returned", "returns", "fee", "dispute_id"),
         )
         for ours, theirs in zip(then.requests.values(), folded.requests.values(), strict=True):
             assert {field: getattr(ours, field) for field in told} == {field: getattr(theirs, field) for field in told}
+        assert [(one.id, one.state, one.opened.amount) for one in then.disputes.values()] == [
+            (one.id, one.state, one.amount) for one in folded.disputes.values()
+        ]
