@@ -1,6 +1,6 @@
 """What tests of payments share: methods of all four rails, and the commands upon payments in few words."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -62,10 +62,16 @@ SAID: Final = {
 """What a report says of a request, in short."""
 
 
-def report(*told: tuple[Any, ...], rail: str = "", part: int = 1, **said: Any) -> Command:
+def report(
+    *told: tuple[Any, ...],
+    rail: str = "",
+    part: int = 1,
+    respond_by: datetime = NOW + timedelta(hours=1),
+    **said: Any,
+) -> Command:
     """Of each line a payment, what is said, of which of its requests, what amount unless all, under which reference.
 
-    The payment's own rail reports it unless another does. Disputes can be answered for an hour.
+    The payment's own rail reports it unless another does.
     """
     lines = []
     for known, word, nth, *rest in told:
@@ -74,7 +80,7 @@ def report(*told: tuple[Any, ...], rail: str = "", part: int = 1, **said: Any) -
         amount = int(rest[0]) if rest and rest[0] else request.amount
         line = {"payment_id": known.id, "request_id": request.id, "operation": request.operation.value}
         of_it = {"reference": rest[1] if len(rest) > 1 else "case", "amount": amount}
-        by = {"respond_by": NOW + timedelta(hours=1)} if word == "disputed" else {}
+        by = {"respond_by": respond_by} if word == "disputed" else {}
         lines.append(LineAsked.model_validate({"said": SAID[word], **line, **of_it, **by}))
     fields = {"book": "main", "rail": Rail(rail), "route": "first", "day": NOW.date(), "currency": "EUR", **said}
     return RecordSettlement(**fields, part=part, lines=tuple(lines))

@@ -34,6 +34,7 @@ from commands import escrow as escrow_commands
 from commands import journal as journal_commands
 from commands import payment as payment_commands
 from commands import policy as policy_commands
+from commands import settlement as settlement_commands
 from tests.serving import TOP, head, serving
 
 SOON = Patience(attempt_s=1, total_s=3, pause_s=0.01, pause_max_s=0.05)
@@ -168,7 +169,8 @@ def test_arguments_are_those_of_the_models(operation: Any) -> None:
 
     taken = set(arguments(function)) - {"key", "dry_run"} - ({"secret"} if operation.by_secret else set())
 
-    renamed = {f"{noun}_id": noun for noun in ("account", "hold", "entry", "payment", "escrow")} | {"commands": "calls"}
+    renamed = {f"{noun}_id": noun for noun in ("account", "hold", "entry", "payment", "escrow", "dispute")}
+    renamed |= {"commands": "calls"} | ({"request_id": "request"} if "{request}" in operation.path else {})
     fields = set(operation.model.model_fields) - {"format", "after", operation.by_actor}
     wanted = {renamed.get(name, name) for name in fields}
     assert taken == wanted
@@ -205,6 +207,7 @@ def arguments(function: Callable[..., Any]) -> Iterator[str]:
         (calls.AllGiven, policy_commands.AllAsked),
         (calls.AtLeastGiven, policy_commands.AtLeastAsked),
         (calls.WeightedGiven, policy_commands.WeightedAsked),
+        (calls.LineGiven, settlement_commands.LineAsked),
     ],
 )
 def test_parts_are_those_of_the_models(given: Any, model: Any) -> None:

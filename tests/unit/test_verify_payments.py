@@ -13,6 +13,7 @@ from adapters.memory.store import MemoryEventStore
 from commands.payment import StartAttempt
 from domain import ids
 from domain.events import (
+    EntryPosted,
     Event,
     Metadata,
     PaymentActionRequired,
@@ -29,6 +30,7 @@ from domain.events import (
     PaymentOutcomeUnknown,
     PaymentValidated,
     RawEvent,
+    SettlementRecorded,
     decode,
     encode,
     recorded,
@@ -60,6 +62,9 @@ class Paid(NamedTuple):
 
     def at(self, name: str, noun: str, nth: int = 0) -> int:
         return self.events(name, noun)[nth].position
+
+    def settlements(self) -> list[RawEvent]:
+        return [event for event in self.stored.all_events if event.name.startswith("settlement.")]
 
     def request(self, name: str, nth: int) -> str:
         return list(self.known[name].requests)[nth]
@@ -102,7 +107,7 @@ def test_nothing_is_wrong(paid: Paid) -> None:
     report = verify(paid.stored)
 
     assert report.findings == ()
-    assert {check.name for check in report.checks} >= {"payments", "payment_requests"}
+    assert {check.name for check in report.checks} >= {"payments", "payment_requests", "disputes", "settlements"}
 
 
 Change = Callable[[Paid], dict[str, Any]]
@@ -189,6 +194,40 @@ CONTRADICTIONS: dict[str, tuple[str, str, int, Change]] = {
     "somebody has voted twice": ("succeeded", "validated", 0, lambda paid: {"votes": paid.votes("succeeded") * 2}),
     "by another rule than the book's": ("by two of three", "validated", 0, lambda paid: {"rule": {"mode": "all"}}),
     "expired before its time": ("expired", "intent_created", 0, lambda paid: {"expires_at": BEGAN + timedelta(days=9)}),
+    "part of it is reversed": ("ach reversed", "operation_requested", 0, lambda paid: {"amount": 249}),
+    "an answer to no dispute": ("contested", "operation_requested", 1, lambda paid: {"dispute_id": OTHER}),
+    "an answer without evidence": ("contested", "operation_requested", 1, lambda paid: {"evidence": {}}),
+    "an answer of part of a dispute": ("contested", "operation_requested", 1, lambda paid: {"amount": 149}),
+    "an answer when its time is over": ("contested", "disputed", 0, lambda paid: {"respond_by": BEGAN}),
+    "found out of what nobody asked": ("resolved", "outcome_resolved", 0, lambda paid: {"request_id": "x" * 22}),
+    "found out otherwise": ("resolved", "outcome_resolved", 0, lambda paid: {"outcome": "failed"}),
+    "the rail said it itself": ("resolved", "operation_done", 0, lambda paid: {"code": "00"}),
+    "another amount settles": ("settled", "settled", 0, lambda paid: {"amount": 399}),
+    "another operation settles": ("settled", "settled", 0, lambda paid: {"operation": "refund"}),
+    "what was never done settles": ("settled", "settled", 0, lambda paid: {"request_id": "x" * 22}),
+    "it settles twice": ("card reversed", "settled", 1, lambda paid: {"request_id": paid.request("card reversed", 1)}),
+    "another day settles": ("settled", "settled", 0, lambda paid: {"day": BEGAN.date()}),
+    "it settles in no settlement": ("settled", "settled", 0, lambda paid: {"settlement_id": OTHER}),
+    "another fee is kept": ("settled", "settled", 0, lambda paid: {"fee": 8}),
+    "more is returned than was done": ("returned", "returned", 0, lambda paid: {"amount": 251}),
+    "it comes back by another entry": ("returned", "returned", 0, lambda paid: {"entry_id": OTHER}),
+    "it comes back by no entry": ("returned", "returned", 0, lambda paid: {"entry_id": None}),
+    "another dispute than its own": ("disputed", "disputed", 0, lambda paid: {"dispute_id": OTHER}),
+    "a dispute of what was not taken": (
+        "disputed",
+        "disputed",
+        0,
+        lambda paid: {"request_id": paid.request("disputed", 0)},
+    ),
+    "more is disputed than was taken": ("disputed", "disputed", 0, lambda paid: {"amount": 401}),
+    "a dispute by another entry": ("disputed", "disputed", 0, lambda paid: {"entry_id": OTHER}),
+    "a dispute closed that was none": ("won", "dispute_closed", 0, lambda paid: {"dispute_id": OTHER}),
+    "a dispute closed over more": ("won", "dispute_closed", 0, lambda paid: {"amount": 151}),
+    "a dispute closed as nobody does": ("won", "dispute_closed", 0, lambda paid: {"outcome": "accepted"}),
+    "a dispute won without an entry": ("won", "dispute_closed", 0, lambda paid: {"entry_id": None}),
+    "a dispute lost with an entry": ("lost", "dispute_closed", 0, lambda paid: {"entry_id": OTHER}),
+    "a dispute accepted by its rail": ("lost", "dispute_closed", 0, lambda paid: {"outcome": "accepted"}),
+    "a dispute lost by somebody's word": ("dispute accepted", "dispute_closed", 0, lambda paid: {"outcome": "lost"}),
 }
 
 
@@ -220,6 +259,34 @@ WORDS = {
     "somebody has not voted": "a vote of each validator",
     "somebody has voted twice": "a vote of each validator",
     "by another rule than the book's": "the rule at_least",
+    "part of it is reversed": "all of 250",
+    "an answer to no dispute": "a dispute of it that needs an answer",
+    "an answer without evidence": "evidence in time",
+    "an answer of part of a dispute": "all of the 150",
+    "an answer when its time is over": "evidence in time",
+    "found out of what nobody asked": "a request of which its rail says nothing",
+    "found out otherwise": "payment.operation_failed.v1 of ",
+    "the rail said it itself": "payment.operation_done.v1 of ",
+    "another amount settles": "400 settled once",
+    "another operation settles": "capture",
+    "what was never done settles": "something done",
+    "it settles twice": "400 settled once",
+    "another day settles": "EUR by card on 2026-02-02",
+    "it settles in no settlement": "the settlement that it names just before it",
+    "more is returned than was done": "at most the 250 not returned",
+    "it comes back by another entry": "entry ",
+    "it comes back by no entry": "entry ",
+    "another dispute than its own": "of what was taken, once",
+    "a dispute of what was not taken": "of what was taken, once",
+    "more is disputed than was taken": "at most the 400 not disputed",
+    "a dispute by another entry": "entry ",
+    "a dispute closed that was none": "a dispute of it over that amount",
+    "a dispute closed over more": "a dispute of it over that amount",
+    "a dispute closed as nobody does": "needs_response or under_review or accepted",
+    "a dispute won without an entry": "entry ",
+    "a dispute lost with an entry": "no entry",
+    "a dispute accepted by its rail": "needs_response or under_review or accepted",
+    "a dispute lost by somebody's word": "needs_response",
 }
 """By what it is found, where other things would contradict as well."""
 
@@ -236,7 +303,8 @@ def test_an_event_that_cannot_follow(paid: Paid, how: str) -> None:
 
     later = {event.position for event in paid.events(name) if event.position > position}
     findings = [one for one in verify(paid.stored).findings if one.code == "event_contradicts"]
-    assert {one.position for one in findings} & {position, position + 1, *later}
+    settlement = {event.position for event in paid.settlements() if event.position < position}
+    assert {one.position for one in findings} & {position, position + 1, *later, max(settlement, default=0)}
     assert how not in WORDS or any(WORDS[how] in one.expected for one in findings), findings
 
 
@@ -416,6 +484,95 @@ def test_an_effect_upon_other_accounts(paid: Paid) -> None:
     assert position in paid.contradicted()
 
 
+SETTLEMENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "another part": ("settlement ", {"part": 7}),
+    "another route": ("settlement ", {"route": "south"}),
+    "more is paid": ("2852 paid in the end", {"net": 2853}),
+    "more came in": ("2851 paid in the end", {"incoming": 2799}),
+    "more went out": ("2851 paid in the end", {"outgoing": 1}),
+    "more fees": ("2851 paid in the end", {"fees": 19}),
+    "other lines": ("as its payments and breaks have them", {"lines": {"settled": 6}}),
+    "no breaks": ("2782 paid in the end", {"breaks": ()}),
+    "another entry": ("je_", {"entry_id": OTHER}),
+    "no entry": ("je_", {"entry_id": None}),
+    "in another currency": ("as its payments and breaks have them", {"incoming": 2801, "outgoing": 1}),
+}
+
+
+@pytest.mark.parametrize("how", SETTLEMENTS)
+def test_a_settlement_that_does_not_add_up(paid: Paid, how: str) -> None:
+    """
+    Its sums are those of its payments' lines and of its breaks; its entry has just these, and it is named by its day.
+    """
+    words, change = SETTLEMENTS[how]
+    first = paid.settlements()[0]
+
+    paid.rewrite(first.position, **change)
+
+    findings = [one for one in verify(paid.stored).findings if one.code == "event_contradicts"]
+    assert any(words in one.expected for one in findings), findings
+    assert any(one.position == first.position for one in findings)
+
+
+def test_a_settlement_whose_breaks_moved_something_else(paid: Paid) -> None:
+    """
+    A line that fits nothing moved all of its amount, one way or the other, or nothing.
+    """
+    first = paid.settlements()[0]
+    event = decode(first.name, first.payload)
+    assert isinstance(event, SettlementRecorded)
+
+    paid.rewrite(first.position, breaks=(replace(event.breaks[0], amount=71),))
+
+    assert first.position in paid.contradicted()
+
+
+def test_a_settlement_whose_entry_moves_something_else(paid: Paid) -> None:
+    """
+    The entry is between the accounts of the rail's own, each with its amount, on the settlement's day.
+    """
+    first = paid.settlements()[0]
+    entry = next(one for one in paid.stored.all_events[first.position :] if one.name == EntryPosted.name)
+    event = decode(entry.name, entry.payload)
+    assert isinstance(event, EntryPosted)
+    cash = replace(event.postings[0], account_id=ids.account_id(BOOK, "cash"))
+    for change in ({"postings": (cash, *event.postings[1:])}, {"value_date": BEGAN.date()}, {"captures": OTHER}):
+        stored = paid.stored.all_events[entry.position - 1]
+        paid.rewrite(entry.position, **change)
+
+        assert entry.position in paid.contradicted(), change
+        paid.stored.all_events[entry.position - 1] = stored
+
+
+def test_a_settlement_without_its_entry(paid: Paid) -> None:
+    """
+    Where something else is in its place, that is found.
+    """
+    first = paid.settlements()[0]
+    entry = next(one for one in paid.stored.all_events[first.position :] if one.name == EntryPosted.name)
+    raw = paid.stored.all_events[entry.position - 1]
+    paid.stored.all_events[entry.position - 1] = replace(raw, stream_id=OTHER)
+    reseal(paid.stored)
+
+    assert first.position in paid.contradicted()
+
+
+def test_the_end_of_the_log_within_a_settlement(paid: Paid) -> None:
+    """
+    A log that ends before all of its lines has lost them.
+    """
+    first = paid.settlements()[0]
+    position = paid.at("won", "settled")
+    stored = paid.stored
+    stored.all_events = stored.all_events[:position]
+    stored.all_postings = [row for row in stored.all_postings if row.position <= position]
+    stored.all_seals = [seal for seal in stored.all_seals if seal.first <= position]
+    stored.all_seals[-1] = replace(stored.all_seals[-1], last=position)
+    reseal(stored)
+
+    assert first.position in paid.contradicted()
+
+
 @pytest.mark.parametrize(
     ("name", "nouns"),
     [
@@ -427,6 +584,11 @@ def test_an_effect_upon_other_accounts(paid: Paid) -> None:
         ("bounced", ["hold.voided"]),
         ("paid out", ["hold.captured"]),
         ("on suspense", ["hold.placed", "hold.voided", "journal_entry.posted"]),
+        ("ach reversed", ["hold.placed", "hold.captured"]),
+        ("payout reversed", ["journal_entry.posted"]),
+        ("returned", ["journal_entry.posted"]),
+        ("disputed", ["journal_entry.posted"]),
+        ("won", ["journal_entry.posted"]),
     ],
 )
 def test_a_step_without_its_effect(paid: Paid, name: str, nouns: Sequence[str]) -> None:
