@@ -969,9 +969,9 @@ class Payments(RuleBasedStateMachine):
         ref = wish["ref"]
         if known is not None and disputes and wish["said"] in ("dispute_won", "dispute_lost"):
             ref = ref if ref in disputes or wish["of"] > 6 else next(iter(disputes))
-            name = disputes[ref]["upon"] if ref in disputes else name
-            operation = known["requests"][name]["operation"] if name in known["requests"] else operation
-            amount = disputes[ref]["amount"] if ref in disputes else amount
+            if ref in disputes:
+                name, amount = disputes[ref]["upon"], disputes[ref]["amount"]
+                operation = known["requests"][name]["operation"]
         elif wish["said"] != "settled" and wish["by_h"] == 2:
             amount = max(amount // 3, 1)
         by = self.model.hour + wish["by_h"] if wish["by_h"] and wish["said"] == "disputed" else None

@@ -311,8 +311,8 @@ class Story:
             "reverse_upon": lambda: ReversePayment(**of, request=words.request_id(self.id, int(rest[0]))),
             "contest": lambda: ContestDispute(**of, dispute_id=self.dispute(rest), evidence={"receipt": "Paid"}),
             "accept": lambda: AcceptDispute(**of, dispute_id=self.dispute(rest)),
-            "resolve": lambda: ResolveOutcome(
-                **of, request_id=words.request_id(self.id, int(rest[0])), outcome=rest[1], reason="found out"
+            "resolve": lambda: ResolveOutcome.model_validate(
+                {**of, "request_id": words.request_id(self.id, int(rest[0])), "outcome": rest[1], "reason": "found out"}
             ),
         }
         if word in words.SAID:
