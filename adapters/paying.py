@@ -44,7 +44,7 @@ from domain.next_step import Ask, Attempt, Expire, GiveUp, Rest, Routing, instru
 from domain.payment import Payment, Request, Status, fold
 from domain.ports import Breakers, RailPort, Reads
 from domain.rail import Accepted, Answer, Approved, Declined, Instruction, NotFound, Rail, Unknown
-from domain.routing import Decision, Health, healths
+from domain.routing import Decision, Health, closed, healths
 from domain.traffic import observation
 from domain.validation import subject
 from projections import payments
@@ -193,6 +193,15 @@ class Paying:
         carried = task.result() if task is not None and task.done() and not task.cancelled() else None
         return carried or await self._find.payment(payment_id)
 
+    async def rest(self, payment_id: UUID) -> Rest | None:
+        """Until when a payment whose next step is ours rests, and why; None where it is to go on at once."""
+        payment = await self._find.payment(payment_id)
+        if payment is None:
+            return None
+        health, now = await self._health(payment), self._now()
+        step = next_steps(payment, self._routing, health, now)[0]
+        return step if isinstance(step, Rest) else None
+
     async def run(self) -> None:
         """Until it is cancelled."""
         try:
@@ -285,7 +294,8 @@ class Paying:
         """What is known of the routes, for one that is about to take one of them."""
         if not takes_route(payment):
             return {}
-        return healths(self._routing.routes, await self._breakers.look(), self._now(), closed={})
+        seen, now = await self._breakers.look(), self._now()
+        return healths(self._routing.routes, seen, now, closed=closed(self._routing.routes, now))
 
     async def _start(self, payment: Payment, decision: Decision, fruitless: int) -> Payment | None:
         """The same payment where it depends on a validator that was not heard: nothing is kept of that."""

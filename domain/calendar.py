@@ -1,10 +1,11 @@
-"""Days on which money moves between the banks of the United States, and when an ACH entry moves it.
+"""Days on which money moves between banks: of the United States, and of the euro; and when an ACH entry moves it.
 
-Pure: the instant is always an argument. The Federal Reserve's holidays follow from rules, so that no list can run out.
+Pure: the instant is always an argument. Holidays follow from rules, so that no list can run out.
 """
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -13,6 +14,20 @@ from msgspec import Struct
 
 EASTERN: Final = ZoneInfo("America/New_York")
 """Cut-offs of the ACH are given in the time of the Federal Reserve Bank of New York, summer time included."""
+
+
+class Calendar(StrEnum):
+    """Whose holidays count; Saturdays and Sundays are none of them."""
+
+    FED = "fed"
+    """The Federal Reserve Banks'."""
+    TARGET = "target"
+    """Those of T2, the Eurosystem's."""
+    NONE = "none"
+
+
+SETTLES_BY: Final = {"USD": Calendar.FED, "EUR": Calendar.TARGET}
+"""By whose days a currency's large payments settle, where that is known here."""
 
 MONDAY, THURSDAY, SATURDAY, SUNDAY = 0, 3, 5, 6
 ONE_DAY: Final = timedelta(days=1)
@@ -108,13 +123,41 @@ def holidays(year: int) -> frozenset[date]:
     return frozenset((*observed, *floating))
 
 
-def is_business_day(day: date) -> bool:
-    return day.weekday() < SATURDAY and day not in holidays(day.year)
+def easter(year: int) -> date:
+    """Easter Sunday. Source: the algorithm of Meeus, Jones and Butcher, for the Gregorian calendar."""
+    century, of_century = divmod(year, 100)
+    epact = (19 * (year % 19) + century - century // 4 - (century - (century + 8) // 25 + 1) // 3 + 15) % 30
+    weekday = (32 + 2 * (century % 4) + 2 * (of_century // 4) - epact - of_century % 4) % 7
+    correction = (year % 19 + 11 * epact + 22 * weekday) // 451
+    month, day = divmod(epact + weekday - 7 * correction + 114, 31)
+    return date(year, month, day + 1)
 
 
-def next_business_day(day: date) -> date:
+@cache
+def target_holidays(year: int) -> frozenset[date]:
+    """Days of a year on which T2 is closed, the weekends apart; none is moved. Source: ECB, T2 calendar."""
+    sunday = easter(year)
+    moving = (sunday - 2 * ONE_DAY, sunday + ONE_DAY)  # Good Friday and Easter Monday.
+    return frozenset((date(year, 1, 1), *moving, date(year, 5, 1), date(year, 12, 25), date(year, 12, 26)))
+
+
+def is_holiday(day: date, calendar: Calendar) -> bool:
+    match calendar:
+        case Calendar.FED:
+            return day in holidays(day.year)
+        case Calendar.TARGET:
+            return day in target_holidays(day.year)
+        case Calendar.NONE:
+            return False
+
+
+def is_business_day(day: date, calendar: Calendar = Calendar.FED) -> bool:
+    return day.weekday() < SATURDAY and not is_holiday(day, calendar)
+
+
+def next_business_day(day: date, calendar: Calendar = Calendar.FED) -> date:
     """The first after `day`, never itself."""
-    return add_business_days(day, 1)
+    return add_business_days(day, 1, calendar)
 
 
 def previous_business_day(day: date) -> date:
@@ -127,12 +170,12 @@ def business_day_from(day: date) -> date:
     return day if is_business_day(day) else next_business_day(day)
 
 
-def add_business_days(day: date, count: int) -> date:
+def add_business_days(day: date, count: int, calendar: Calendar = Calendar.FED) -> date:
     """So many business days on, or back if negative; 0 is `day` itself, whatever it is."""
     step = ONE_DAY if count > 0 else -ONE_DAY
     for _ in range(abs(count)):
         day += step
-        while not is_business_day(day):
+        while not is_business_day(day, calendar):
             day += step
     return day
 

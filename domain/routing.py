@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.breaker import Breaker, Permit, allow, allow_all, in_force, key, keys, retry_at
+from domain.hours import Hours, opens_again
 from domain.money import AMOUNT_MAX
 from domain.rail import Card, Method, Rail
 from domain.traffic import Traffic, statistics
@@ -82,6 +83,7 @@ class Route(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         latency_ms: What is typical, until it has been measured.
         share: Percent of the volume, among the routes that can be taken; for the strategy of that name.
         priority: The lower one goes first among equals, and after that the name decides.
+        hours: When it takes payments; always, without any.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Route(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     latency_ms: int = 1000
     share: int = 0
     priority: int = 0
+    hours: Hours | None = None
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -330,6 +333,13 @@ def healths(
         why, opens_at = closed.get(route.name, ("", None))
         known[route.name] = health_of(breakers, own.traffic, now, closed=why, opens_at=opens_at)
     return known
+
+
+def closed(routes: Iterable[Route], now: datetime) -> dict[str, tuple[str, datetime | None]]:
+    """By name, those that take nothing at this hour: why, and until when."""
+    hours = {route.name: route.hours for route in routes if route.hours is not None}
+    again = {name: opens_again(one, now) for name, one in hours.items()}
+    return {name: (f"it takes payments from {hours[name]}", at) for name, at in again.items() if at is not None}
 
 
 def _why(breaker: Breaker, now: datetime) -> str:

@@ -56,6 +56,7 @@ from adapters.client.resources import (
     ReadinessState,
     Resource,
     RollUp,
+    RouteDecision,
     Settlement,
     SettlementStory,
     Side,
@@ -1224,6 +1225,27 @@ def list_rails() -> Listing[RailHealth]:
     """The rails and routes that payments go by from there, and how they do."""
     call = Call(method="GET", path="/v1/rails", decode=_decoder(Page[RailHealth]))
     return Listing(call=call, cursor=lambda rail: rail.rail)
+
+
+def decide_route(
+    amount: int,
+    currency: str,
+    method: str,
+    *,
+    country: str = "",
+    metadata: Mapping[str, str] | None = None,
+    draw: int | None = None,
+) -> Call[RouteDecision]:
+    """Which way a payment would take, and why; nothing is paid.
+
+    Args:
+        method: `card`, or with its brand `card:visa`, `bank_account`, `iban`, `upi`.
+        draw: The chance in it, in millionths.
+    """
+    given = {"country": country or None, "metadata": metadata, "draw": draw}
+    body = {"amount": amount, "currency": currency, "method": method}
+    body |= {name: value for name, value in given.items() if value is not None}
+    return Call(method="POST", path="/v1/routes/decide", decode=_decoder(RouteDecision), body=body)
 
 
 def override_rail(

@@ -211,6 +211,7 @@ class _Client:
     read_error_catalogue = Method(calls.read_error_catalogue)
     list_rails = Lister(calls.list_rails)
     validate_payment = Method(calls.validate_payment)
+    decide_route = Method(calls.decide_route)
     override_rail = Method(calls.override_rail)
     override_route = Method(calls.override_route)
     readyz = Method(calls.readyz)

@@ -4,7 +4,7 @@ The OpenAPI document is made from these, and a test holds real answers against t
 units of the currency beside them; times are UTC. Reading takes no offence at fields that a newer Daybook adds.
 """
 
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -655,13 +655,17 @@ class Settlement(Resource, frozen=True, kw_only=True):
 
 
 class WaitsFor(Struct, frozen=True, kw_only=True):
-    """Who has the next step, which one (a rail: its operation, in which `state`), since when, and until when."""
+    """Who has the next step, which one (a rail: its operation, in which `state`), since when, and until when.
+
+    Of one payment read by itself, `why` says why Daybook rests before it takes the next one, as over a cut-off.
+    """
 
     whom: Literal["client", "approver", "payer", "rail", "daybook"]
     what: str
     state: Literal["requested", "unknown", "accepted"] | None
     since: datetime
     until: datetime | None
+    why: str
 
 
 class _Payment(Resource, frozen=True, kw_only=True):
@@ -972,11 +976,24 @@ class RouteTerms(Struct, frozen=True, kw_only=True):
     amount_max: int
 
 
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class RouteHours(Struct, frozen=True, kw_only=True):
+    """From `opens` on, and no longer at `closes`, local times; on whose `holidays` it does not open."""
+
+    zone: str
+    opens: time
+    closes: time
+    days: list[Weekday]
+    holidays: Literal["fed", "target", "none"]
+
+
 class RouteHealth(Resource, frozen=True, kw_only=True):
     """One way to reach a rail, and how it does.
 
-    `why` and `again_at` say what keeps payments from it, by its own breaker or its rail's, and until when, if that is
-    known. `terms` are by currency; without `countries` it takes all.
+    `why` and `again_at` say what keeps payments from it, by its hours, its own breaker or its rail's, and until when,
+    if that is known. `terms` are by currency; without `countries` it takes all, without `hours` at any time.
     """
 
     object: Literal["route"]
@@ -990,8 +1007,101 @@ class RouteHealth(Resource, frozen=True, kw_only=True):
     takes_payments: bool
     why: str
     again_at: datetime | None
+    hours: RouteHours | None
     breaker: CircuitBreaker
     window: RouteWindow
+
+
+class RouteObstacle(Struct, frozen=True, kw_only=True):
+    """One reason why a route cannot be taken, with what was asked and what there is."""
+
+    why: Literal["method", "currency", "amount", "country", "cut_off", "breaker", "tried", "forbidden", "rule"]
+    detail: str
+
+
+class RouteScore(Struct, frozen=True, kw_only=True):
+    """In millionths, 0 for the worst of those that can be taken and 1,000,000 for the best; `total`: by the weights."""
+
+    cost: int
+    speed: int
+    reliability: int
+    total: int
+
+
+class RouteKnown(Struct, frozen=True, kw_only=True):
+    """What was known of a route at the time."""
+
+    breakers: Literal["yes", "probe", "no"]
+    why: str
+    again_at: datetime | None
+    closed: str
+    approved: int
+    refused: int
+    latency_ms: int | None
+
+
+class RouteCandidate(Struct, frozen=True, kw_only=True):
+    """A route as it was looked at; `score` is null where there are obstacles, `rate` of approvals in millionths."""
+
+    route: str
+    rail: str
+    obstacles: list[RouteObstacle]
+    fee: int | None
+    latency_ms: int
+    rate: int
+    share: int
+    priority: int
+    health: RouteKnown
+    score: RouteScore | None
+
+
+class RouteWeights(Struct, frozen=True, kw_only=True):
+    """How much each counts in a balanced decision."""
+
+    cost: int
+    speed: int
+    reliability: int
+
+
+class RouteRuleWhen(Struct, frozen=True, kw_only=True):
+    """What a payment must be for a rule to apply; what is empty asks nothing."""
+
+    amount_min: int | None
+    amount_max: int | None
+    currencies: list[str]
+    countries: list[str]
+    methods: list[str]
+    metadata: dict[str, str]
+
+
+class RouteRule(Struct, frozen=True, kw_only=True):
+    """The rule that was gone by; `default` where none applied."""
+
+    name: str
+    when: RouteRuleWhen
+    strategy: Literal["cost", "speed", "reliability", "balanced", "volume"]
+    weights: RouteWeights
+    only: list[str]
+    split: dict[str, int]
+    explore_percent: int
+
+
+class RouteDecision(Resource, frozen=True, kw_only=True):
+    """The way a payment would take, with all that the choice rests on; a payment's own is in its requests.
+
+    `chosen` is null where no route can be taken, and `again_at` then is when one may be.
+    """
+
+    object: Literal["route_decision"]
+    chosen: str | None
+    how: Literal["none", "best", "split", "explored"]
+    fallbacks: list[str]
+    probe: bool
+    again_at: datetime | None
+    rule: RouteRule
+    draw: float
+    at: datetime
+    candidates: list[RouteCandidate]
 
 
 class RailHealth(Resource, frozen=True, kw_only=True):

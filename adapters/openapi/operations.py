@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from adapters.client import resources
 from adapters.web import qr
 from adapters.web.consensus import ToValidate
-from adapters.web.rails import OverrideBreaker
+from adapters.web.rails import DecideRoute, OverrideBreaker
 from commands.account import ChangeLimits, CloseAccount, FreezeAccount, OpenAccount, UnfreezeAccount
 from commands.batch import PostBatch
 from commands.book import OpenBook
@@ -1278,6 +1278,19 @@ OPERATIONS: Final[list[Operation]] = [
         answers=resources.Page[resources.RailHealth],
         errors=("invalid_request", "unavailable"),
         examples={"all": Example()},
+    ),
+    Operation(
+        id="decide_route",
+        method="post",
+        path="/v1/routes/decide",
+        tag="Rails",
+        summary="Which way a payment would take now, and why; nothing is paid",
+        sets=DecideRoute,
+        answers=resources.RouteDecision,
+        examples={
+            "card": Example(body={"amount": 1999, "currency": "EUR", "method": "card:visa"}),
+            "explored": Example(body={"amount": 1999, "currency": "EUR", "method": "card", "draw": 1}),
+        },
     ),
     Operation(
         id="override_rail",

@@ -40,7 +40,7 @@ from adapters.rails.upi.rail import UpiRail
 from adapters.rails.wire.conversation import Bank as WireBank
 from adapters.rails.wire.conversation import House
 from adapters.rails.wire.rail import WireRail
-from domain.calendar import next_business_day
+from domain.calendar import SETTLES_BY, Calendar, next_business_day
 from domain.next_step import Routing
 from domain.ports import RailPort
 from domain.rail import Instruction, Rail
@@ -193,5 +193,5 @@ async def connected(wiring: Wiring) -> AsyncIterator[Mapping[Rail, RailPort]]:
 
 
 def _next_day(instruction: Instruction) -> date:
-    """The banks' next business day after it was decided."""
-    return next_business_day(instruction.sent_at.date())
+    """The next business day of the currency's banks after it was decided."""
+    return next_business_day(instruction.sent_at.date(), SETTLES_BY.get(instruction.currency, Calendar.NONE))

@@ -156,7 +156,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
     routes = [
         *(taking(route) for route in command_routes),
         *read_routes,
-        *(taking(route, keyed=False) for route in rails.overrides),
+        *(taking(route, keyed=False) for route in (*rails.decisions, *rails.overrides)),
         *rails.reads,
         *qr.reads,
         *(taking(route, keyed=False) for route in consensus.routes),
@@ -199,10 +199,10 @@ async def driven(
     """Within this, payments go on by themselves, if there are rails; whoever changes one tells what comes out of it."""
     now = partial(datetime.now, UTC)
     if not wiring.routes:
-        yield None, Rails((), None, now)
+        yield None, Rails(wiring.routing, None, now)
         return
     async with connected(wiring) as ports, PostgresBreakers(dsn) as breakers:
-        known = Rails(wiring.routes, breakers, now)
+        known = Rails(wiring.routing, breakers, now)
         metrics.watch_breakers(known.states)
         driver = Paying(
             desk,

@@ -1,5 +1,7 @@
 """For whoever runs Daybook: the rails that payments go by from here, how they do, and an operator's word over them.
 
+Which way a payment would take can be asked without paying: the decision with all that it rests on.
+
 An operator's word over a breaker is shared by all processes. It is no command of the ledger: nothing of it is booked,
 and setting it twice is the same as once, so that it needs no Idempotency-Key.
 """
@@ -12,7 +14,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
 import orjson
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,12 +23,14 @@ from starlette.routing import Route as Served
 
 from adapters.web.problem import BadRequest
 from commands.api.asking import instant
-from commands.command import Instant, Text
+from commands.command import Amount, Currency, Instant, MetadataMap, Text
 from domain.breaker import Breaker, Override, Permit, State, in_force, key
 from domain.errors import Unavailable
+from domain.next_step import Routing
 from domain.ports import Breakers
 from domain.rail import Rail
-from domain.routing import Health, Route, health_of, healths
+from domain.routing import WHOLE, Decision, Health, Route, closed, decide, health_of, healths
+from domain.routing import Request as Payable
 from domain.watch import Watched
 
 LOOK_S: Final = 2.0
@@ -56,6 +61,23 @@ class OverrideBreaker(BaseModel):
         return self
 
 
+class DecideRoute(BaseModel):
+    """What would be paid, to see which way it would take; nothing is.
+
+    `method` is `card`, with or without a brand as in `card:visa`, `bank_account`, `iban` or `upi`. `draw` is the chance
+    in the decision, in millionths: below a rule's `explore_percent` another route than the best may be tried.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    amount: Amount
+    currency: Currency
+    method: Annotated[str, StringConstraints(pattern=r"^(card(:[a-z_]{1,20})?|bank_account|iban|upi)$")]
+    country: Annotated[str, StringConstraints(pattern=r"^([A-Z]{2})?$")] = ""
+    metadata: MetadataMap = Field(default_factory=dict)
+    draw: Annotated[int, Field(ge=0, lt=WHOLE)] = WHOLE // 2
+
+
 class Rails:
     """The routes of this process and what is known of them.
 
@@ -63,9 +85,10 @@ class Rails:
         breakers: None where there are no routes.
     """
 
-    def __init__(self, routes: Sequence[Route], breakers: Breakers | None, now: Callable[[], datetime]) -> None:
-        assert breakers is not None or not routes
-        self._routes = sorted(routes, key=lambda route: (route.rail, route.priority, route.name))
+    def __init__(self, routing: Routing, breakers: Breakers | None, now: Callable[[], datetime]) -> None:
+        assert breakers is not None or not routing.routes
+        self._routing = routing
+        self._routes = sorted(routing.routes, key=lambda route: (route.rail, route.priority, route.name))
         self._breakers = breakers
         self._now = now
         self._seen: Mapping[str, Watched] = {}
@@ -92,11 +115,26 @@ class Rails:
             return []
         self._seen = await self._breakers.look()
         now = self._now()
-        health = healths(self._routes, self._seen, now, closed={})
+        health = healths(self._routes, self._seen, now, closed=closed(self._routes, now))
         return [
             self._rail(rail, list(routes), health, now)
             for rail, routes in groupby(self._routes, lambda route: route.rail)
         ]
+
+    async def decide(self, wanted: DecideRoute) -> Decision:
+        """The way a payment would take now; nothing is asked, counted or kept. Raises Unavailable."""
+        seen = {} if self._breakers is None else await self._breakers.look()
+        now = self._now()
+        asked = Payable(
+            amount=wanted.amount,
+            currency=wanted.currency,
+            method=wanted.method,
+            country=wanted.country,
+            metadata=wanted.metadata,
+        )
+        routes, draw = self._routing.routes, wanted.draw / WHOLE
+        health = healths(routes, seen, now, closed=closed(routes, now))
+        return decide(asked, routes, self._routing.rules, health, draw, now)
 
     async def override(self, rail: str, route: str, wanted: OverrideBreaker, *, actor: str) -> dict[str, Any]:
         """The breaker of the rail, or of that route of it, as what was wanted leaves it.
@@ -154,8 +192,9 @@ class Rails:
             "priority": route.priority,
             "share": route.share,
             "takes_payments": _takes(health),
-            "why": health.why,
+            "why": "; ".join(filter(None, (health.closed, health.why))),
             "again_at": _at(health.again_at),
+            "hours": _whole(route.hours),
             "breaker": _breaker(route.rail, route.name, self._known(route.rail, route.name).breaker, now),
             "window": _window(health),
         }
@@ -211,9 +250,28 @@ def _at(moment: datetime | None) -> str | None:
     return None if moment is None else instant(moment)
 
 
+def _whole(value: Any) -> Any:
+    """For JSON, with the fields that are as they are by default."""
+    match value:
+        case Struct():
+            return {name: _whole(getattr(value, name)) for name in value.__struct_fields__}
+        case tuple():
+            return [_whole(one) for one in value]
+        case datetime():
+            return instant(value)
+        case _:
+            return msgspec.to_builtins(value)
+
+
 async def list_rails(request: Request) -> Response:
     must_have_no_query(request)
     return _json({"object": "list", "data": await request.state.rails.look(), "has_more": False})
+
+
+async def decide_route(request: Request) -> Response:
+    must_have_no_query(request)
+    decision = await request.state.rails.decide(DecideRoute.model_validate(request.state.body))
+    return _json({"object": "route_decision", **_whole(decision)})
 
 
 async def override_rail(request: Request) -> Response:
@@ -244,6 +302,7 @@ def _json(resource: Mapping[str, Any]) -> Response:
 
 
 reads: Final = [Served("/v1/rails", list_rails, methods=["GET"])]
+decisions: Final = [Served("/v1/routes/decide", decide_route, methods=["POST"])]
 overrides: Final = [
     Served("/v1/rails/{rail}/breaker", override_rail, methods=["POST"]),
     Served("/v1/rails/{rail}/routes/{route}/breaker", override_route, methods=["POST"]),

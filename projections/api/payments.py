@@ -115,12 +115,23 @@ async def read_payment(request: Request) -> Response:
     of_entries = {"entries": _entries_of(row, events.rows)}
     found_entries = await answer(request, "entries_of", at, of_entries, of=[accounts, journal], key="entry_id")
     story = {
-        **resource(row),
+        **await _with_rest(request, read.payment, resource(row)),
         "holds": [hold_api.resource(hold) for hold in found_holds.rows],
         "entries": [journal_api.resource(entry) for entry in found_entries.rows],
         "timeline": [log.resource(event) for event in events.rows],
     }
     return one(story, answered.position)
+
+
+async def _with_rest(request: Request, payment_id: UUID, payment: dict[str, Any]) -> dict[str, Any]:
+    """Of one that is Daybook's to go on with: until when it rests, as who drives payments here has it."""
+    paying, waits_for = getattr(request.state, "paying", None), payment["waits_for"]
+    if paying is None or waits_for is None or waits_for["whom"] != "daybook":
+        return payment
+    rest = await paying.rest(payment_id)
+    if rest is None:
+        return payment
+    return {**payment, "waits_for": {**waits_for, "until": rest.until, "why": rest.why}}
 
 
 def _holds_of(row: Mapping[str, Any]) -> list[UUID]:
@@ -148,6 +159,7 @@ async def _find_payment(request: Request, read: Read, payment_id: UUID) -> Answe
 def resource(row: Mapping[str, Any]) -> dict[str, Any]:
     """Amounts in minor units; `position` is of the last event of the payment."""
     requests = [request_shown(request) for request in row["requests"]]
+    waits_for = _waits_for(row, requests)
     return {
         "object": "payment",
         "id": ids.show(ids.PAYMENT, row["payment_id"]),
@@ -156,7 +168,7 @@ def resource(row: Mapping[str, Any]) -> dict[str, Any]:
         "account_code": row["account_code"],
         "direction": row["direction"],
         "status": row["status"],
-        "waits_for": _waits_for(row, requests),
+        "waits_for": waits_for and {**waits_for, "why": ""},
         "action": row["action"],
         "declined": row["declined"] or "",
         "amount": row["amount"],

@@ -205,7 +205,7 @@ def test_what_it_waits_for(office: Office, name: str, whom: str, what: str, stat
 
     assert waits_for.pop("since") is not None
     until = {"disputed": "2999-02-20T00:00:00Z", "to be opened": "2026-01-01T12:00:00.000000Z"}
-    assert waits_for == {"whom": whom, "what": what, "state": state, "until": until.get(name)}
+    assert waits_for == {"whom": whom, "what": what, "state": state, "until": until.get(name), "why": ""}
 
 
 def test_what_is_over_waits_for_nothing(office: Office) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,7 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from adapters.client import Client
 from adapters.client.errors import ProblemError
 from adapters.rails.wiring import Wiring, simulated
-from domain.routing import Rule, Strategy
+from domain import ids, routing
+from domain.hours import WEEKDAYS, Hours
+from domain.routing import Decision, Rule, Strategy
 from tests.serving import Caller, serving, until
 from tests.simulating import Simulation, simulating
 
@@ -51,6 +54,13 @@ class Operator(Caller):
         families = text_string_to_metric_families(self.get("/metrics").text)
         samples = [sample for family in families for sample in family.samples if sample.name == name]
         return {tuple(sample.labels.values()): sample.value for sample in samples}
+
+    def decided(self, **wanted: Any) -> dict[str, Any]:
+        """Which way a payment would take."""
+        response = self.post("/v1/routes/decide", json=wanted, headers=ADA)
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json()
+        return found
 
     def override(self, path: str, **said: Any) -> dict[str, Any]:
         """As Ada; without an Idempotency-Key."""
@@ -106,6 +116,7 @@ def test_rails_as_they_are_wired(operator: Operator) -> None:
         "takes_payments": True,
         "why": "",
         "again_at": None,
+        "hours": None,
         "breaker": {
             "object": "breaker",
             "rail": "card",
@@ -305,3 +316,103 @@ def test_a_payment_under_way_is_not_counted(operator: Operator) -> None:
     assert (sent["status"], sent["requests"][0]["state"]) == ("processing", "accepted")
     operator.pay()
     assert operator.metrics("payments_processed_total") == {("card", "succeeded"): 1}
+
+
+def with_hours(wiring: Wiring, hours: Hours) -> Wiring:
+    """Cards are taken at those alone."""
+    routes = (replace(route, hours=hours) if route.rail == "card" else route for route in wiring.routes)
+    return replace(wiring, routes=tuple(routes))
+
+
+def test_a_payment_rests_over_the_cut_off(database: str, rails: Simulation) -> None:
+    """
+    While no acquirer takes payments one that is confirmed waits, and says until when and why; it is not given up, and
+    whoever finds that they take payments goes on with it.
+    """
+    opens_at = (datetime.now(UTC) + timedelta(hours=2)).replace(microsecond=0)
+    closed = Hours(zone="UTC", opens=opens_at.time(), closes=(opens_at - timedelta(hours=6)).time(), days=WEEKDAYS)
+    with operating(database, with_hours(wiring_of(rails), closed)) as operator:
+        operator.done("/v1/books", {"code": "main"})
+        operator.account("merchant", "liability")
+
+        paid = operator.pay(wait=1)
+
+        assert (paid["status"], paid["requests"]) == ("processing", [])
+        story = operator.get(f"/v1/payments/{paid['id']}").json()
+        assert story["waits_for"].pop("since") is not None
+        assert datetime.fromisoformat(story["waits_for"].pop("until")) == opens_at
+        assert story["waits_for"] == {
+            "whom": "daybook",
+            "what": "start_attempt",
+            "state": None,
+            "why": "no route can be taken now",
+        }
+        route = operator.route()
+        assert not route["takes_payments"]
+        assert route["why"] == f"it takes payments from {closed}"
+        assert datetime.fromisoformat(route["again_at"]) == opens_at
+        assert route["hours"]["opens"] == opens_at.time().isoformat()
+        decided = operator.decided(amount=10_00, currency="EUR", method="card:visa")
+        assert decided["chosen"] is None
+        assert datetime.fromisoformat(decided["again_at"]) == opens_at
+        cards = [one for one in decided["candidates"] if one["rail"] == "card"]
+        assert [each["why"] for one in cards for each in one["obstacles"]] == ["cut_off", "cut_off"]
+
+    always = Hours(zone="Europe/Berlin", days=WEEKDAYS)
+    with operating(database, with_hours(wiring_of(rails), always)) as operator:
+        until(lambda: operator.get(f"/v1/payments/{paid['id']}").json()["status"] == "succeeded")
+        assert operator.route()["takes_payments"]
+
+
+def test_a_route_is_decided_without_paying(operator: Operator) -> None:
+    """
+    What would be chosen, by what rule, and why not another; nothing is booked, asked of a rail, or counted.
+    """
+    before = operator.rail()
+
+    card = operator.decided(amount=10_00, currency="EUR", method="card:visa", metadata={"shop": "north"})
+    none = operator.decided(amount=10_00, currency="CHF", method="card")
+
+    assert (card["chosen"], card["fallbacks"], card["how"]) == ("card-b", ["card-a"], "best")
+    assert (card["rule"]["name"], card["rule"]["strategy"]) == ("cheap", "cost")
+    by_name = {one["route"]: one for one in card["candidates"]}
+    assert (by_name["card-a"]["fee"], by_name["card-b"]["fee"]) == (39, 29)
+    assert [one["why"] for one in by_name["upi-a"]["obstacles"]] == ["method", "currency"]
+    assert by_name["upi-a"]["score"] is None
+    assert (none["chosen"], none["again_at"]) == (None, None)
+    assert operator.get("/v1/payments").json()["data"] == []
+    assert operator.rail() == before
+    with Client(str(operator.base_url), actor="ada") as client:
+        assert client.decide_route(10_00, "EUR", "card:visa").candidates[0].health.breakers == "yes"
+        with pytest.raises(ProblemError, match="method"):
+            client.decide_route(10_00, "EUR", "cash")
+
+
+def test_stored_decisions_come_out_again(operator: Operator, rails: Simulation) -> None:
+    """
+    What the attempts of real payments were decided on is in their events, and gives the same decision at any time.
+    """
+    rails.switch("card", MERCHANT, decline={"next": 2}, decline_code="06")
+    paid = [operator.pay() for _ in range(4)]
+    operator.override(OVERRIDE_CHEAP, state="open")
+    paid.append(operator.pay())
+    routes, rules = wiring_of(rails).routes, wiring_of(rails).rules
+
+    chosen = []
+    for payment in paid:
+        story = operator.get(f"/v1/payments/{payment['id']}").json()
+        tried: tuple[str, ...] = ()
+        for number, request in enumerate(story["requests"]):
+            if request["decision"] is None:
+                continue
+            stored = msgspec.convert(request["decision"], Decision)
+            wanted = routing.Request(amount=10_00, currency="EUR", method="card:visa", tried=tried)
+            assert stored.draw == routing.draw_of(ids.parse(ids.PAYMENT, payment["id"]), number)
+            assert routing.replay(stored) == stored
+            known = routing.health_in(stored)
+            assert routing.decide(wanted, routes, rules, known, stored.draw, stored.at) == stored
+            assert stored.chosen == request["route"]
+            chosen.append(request["route"])
+            tried = (*tried, request["route"]) if request["state"] == "failed" else tried
+    assert sorted(set(chosen)) == ["card-a", "card-b"]
+    assert len(chosen) > len(paid)

@@ -131,3 +131,21 @@ def test_what_an_operator_makes_of_the_effective_date() -> None:
     assert calendar.settlement_date(date(2026, 11, 29), received_at=saturday, amount=1) == date(2026, 11, 30)
     assert calendar.settlement_date(date(2026, 11, 29), received_at=saturday, amount=large) == date(2026, 12, 1)
     assert calendar.settlement_date(None, received_at=morning, amount=1) == date(2026, 11, 25)
+
+
+def test_the_holidays_of_target() -> None:
+    """
+    Six days, Easter's moving, none kept on another day; the Federal Reserve's are other days.
+    """
+    assert sorted(day.strftime("%m-%d") for day in calendar.target_holidays(2026)) == [
+        "01-01", "04-03", "04-06", "05-01", "12-25", "12-26",
+    ]  # fmt: skip
+    assert [calendar.easter(year).strftime("%m-%d") for year in (1954, 1981, 2000, 2008, 2011, 2024, 2038)] == [
+        "04-18", "04-19", "04-23", "03-23", "04-24", "03-31", "04-25",
+    ]  # fmt: skip
+    good_friday, thanksgiving = date(2026, 4, 3), THANKSGIVING
+    target, fed, none = calendar.Calendar.TARGET, calendar.Calendar.FED, calendar.Calendar.NONE
+    assert [calendar.is_business_day(good_friday, each) for each in (target, fed, none)] == [False, True, True]
+    assert [calendar.is_business_day(thanksgiving, each) for each in (target, fed, none)] == [True, False, True]
+    assert calendar.next_business_day(date(2026, 4, 2), target) == date(2026, 4, 7)
+    assert calendar.next_business_day(date(2026, 4, 3), none) == date(2026, 4, 6)

@@ -1,7 +1,7 @@
 """Which route a payment takes: routes and payments as tables, the choice and every reason against the others."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.breaker import Breaker, Outcome, Permit, State, Thresholds, force, observe
+from domain.hours import Hours
 from domain.rail import BankAccount, Card, Iban, Method, Rail, UpiAddress
 from domain.routing import (
     DEFAULT,
@@ -17,6 +18,7 @@ from domain.routing import (
     Decision,
     Health,
     How,
+    Obstacle,
     Request,
     Route,
     Rule,
@@ -24,12 +26,15 @@ from domain.routing import (
     Terms,
     Weights,
     When,
+    Why,
     applies,
+    closed,
     decide,
     draw_of,
     fee_of,
     health_in,
     health_of,
+    healths,
     method_name,
     replay,
 )
@@ -509,3 +514,24 @@ def test_a_draw_is_the_same_for_ever() -> None:
 
     assert draw_of(payment, 1) == 0.9125824135953091
     assert draw_of(payment, 2) != 0.9125824135953091
+
+
+def test_the_hours_of_a_route_stand_against_it() -> None:
+    """
+    Past its cut-off a route cannot be taken until it opens again, and the others can.
+    """
+    hours = Hours(zone="UTC", opens=time(8), closes=time(16))
+    routes = [Route(name=name, rail=Rail.CARD, methods=("card",), terms={"EUR": Terms()}) for name in ("a", "b")]
+    routes[0] = replace(routes[0], hours=hours)
+    evening, morning = datetime(2026, 11, 27, 16, tzinfo=UTC), datetime(2026, 11, 30, 8, tzinfo=UTC)
+    wanted = Request(amount=100, currency="EUR", method="card")
+
+    found = {at: healths(routes, {}, at, closed=closed(routes, at)) for at in (evening, morning)}
+    both = decide(wanted, routes, [], found[evening], 0.5, evening)
+    alone = decide(wanted, routes[:1], [], found[evening], 0.5, evening)
+
+    assert found[morning] == {"a": Health(), "b": Health()}
+    assert (both.chosen, both.again_at) == ("b", None)
+    assert both.candidates[0].obstacles == (Obstacle(Why.CUT_OFF, f"it takes payments from {hours}"),)
+    assert (alone.chosen, alone.again_at) == (None, morning)
+    assert decide(wanted, routes[:1], [], found[morning], 0.5, morning).chosen == "a"
