@@ -34,6 +34,7 @@ from domain.errors import (
     PaymentNotFound,
     PaymentStatusForbids,
     PaymentUndecided,
+    Refusal,
 )
 from domain.events import (
     Event,
@@ -359,7 +360,8 @@ class StartAttempt(_OfPayment):
     """Begin an attempt on a route; with what it takes from the account set aside.
 
     The first one since the payment was confirmed is begun only if validators pass it, on what is true then and with
-    the `votes` heard outside; if they do not, that is what is kept, and no rail hears of it.
+    the `votes` heard outside; if they do not, that is what is kept, and no rail hears of it. Nor does one of a later
+    attempt that the account cannot bear any more.
     """
 
     kind: ClassVar[str] = "start_attempt"
@@ -375,9 +377,9 @@ class StartAttempt(_OfPayment):
 
     def decide(self, draft: Draft, command_id: UUID) -> Decided:
         known = self.known(draft)
-        if known.is_validated:
-            return self._start(draft, known)
         payment.must_start(known, draft.now)
+        if known.is_validated:
+            return self._start_another(draft, known)
         rule, votes = _votes(draft, known, self.votes)
         silent = validation.unheard(rule, votes)
         if silent:
@@ -385,6 +387,13 @@ class StartAttempt(_OfPayment):
         validated = validation.validated(rule, votes)
         after = payment.evolve(known, validated, draft.now)
         return [*_step(known, validated), *(self._start(draft, after) if validated.passed else [])]
+
+    def _start_another(self, draft: Draft, known: Payment) -> Decided:
+        """What was there for the first attempt may have gone elsewhere since: then there is none with this method."""
+        try:
+            return self._start(draft, known)
+        except Refusal as refusal:
+            return _step(known, payment.give_up(known, reason=refusal.code))
 
     def _start(self, draft: Draft, known: Payment) -> Decided:
         return _asked(draft, known, payment.start(known, route=self.route, decision=self.decision, now=draft.now))

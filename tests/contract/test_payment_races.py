@@ -1,6 +1,6 @@
 """Payments that two want to take in two directions at once, on two desks upon one Postgres: one of them does.
 
-1,750 races, 250 of each of seven kinds. The desks are threads with a connection each, as in two processes; they
+2,250 races, 250 of each of nine kinds. The desks are threads with a connection each, as in two processes; they
 commit five commands at a time, in different orders, so that they take turns all along.
 """
 
@@ -15,32 +15,34 @@ from typing import Any, Final
 from uuid import UUID
 
 from adapters.postgres.store import PostgresEventStore
-from commands.command import Command
+from commands.command import Asked, Command
 from commands.desk import Desk, Outcome
 from commands.payment import (
     AcceptDispute,
     ApprovePayment,
     CancelPayment,
     CapturePayment,
+    ConfirmPayment,
     ContestDispute,
     ExpirePayment,
     RefundPayment,
     ReversePayment,
     StartAttempt,
 )
+from commands.policy import SetPaymentPolicy
 from domain import ids, payment
-from domain.events import Recorded, recorded
+from domain.events import BookPaymentPolicySet, PaymentValidated, Recorded, recorded
 from domain.payment import Payment
 from tests import payment_words as words
 from tests.support import Reports, asked, books_of, open_account, open_book, said, started
 
 RACES: Final = 250
-"""Of each kind; there are seven kinds."""
+"""Of each kind; there are nine kinds."""
 AT_A_TIME: Final = 5
 """Commands of one commit, so that the two desks take turns some fifty times each."""
 
-Race = Sequence[Command]
-"""What one side asks about one payment, in this order."""
+Race = Sequence[Command | Asked]
+"""What one side asks about one payment, in this order, as the tester unless somebody else is said to ask."""
 
 
 class Course:
@@ -82,7 +84,10 @@ class Course:
         for turn in zip(*orders, strict=True):
             for side, name in enumerate(turn):
                 desk = self.desks[side % 2]
-                tasks[side, name] = [asyncio.create_task(desk.submit(asked(each))) for each in sides[side](name)]
+                tasks[side, name] = [
+                    asyncio.create_task(desk.submit(each if isinstance(each, Asked) else asked(each)))
+                    for each in sides[side](name)
+                ]
         await asyncio.gather(*chain.from_iterable(tasks.values()))
         return [[[said(task.result()) for task in tasks[side, name]] for side in range(len(sides))] for name in names]
 
@@ -181,6 +186,78 @@ def test_approval_against_cancel(database: str) -> None:
             for known, (_, canceled) in zip(course.folded(names), answered, strict=True):
                 wanted = ("canceled", 0) if canceled == ["done"] else ("processing", 1)
                 assert (known.status.value, len(known.requests)) == wanted
+
+    asyncio.run(scenario())
+
+
+def test_approvals_against_makers(database: str) -> None:
+    """
+    250 races: one confirms it and approves it at once, the maker approves it too, and two others do. Whoever comes
+    first, only the others' approvals count, and no rail is asked before both are given.
+    """
+
+    async def scenario() -> None:
+        async with Course(database) as course:
+            names = await course.payments(approvals=2, confirm=False)
+
+            def approves(name: UUID, *approvers: str) -> list[Asked]:
+                return [asked(ApprovePayment(payment_id=name, approver=one), actor=one) for one in approvers]
+
+            answered = await course.run(
+                names,
+                lambda name: [
+                    asked(ConfirmPayment(payment_id=name), actor="eve"),
+                    *approves(name, "eve", "ann"),
+                    start(name),
+                ],
+                lambda name: [*approves(name, "tester", "bob", "eve"), start(name)],
+            )
+
+            early, late = Counter[str](), Counter[str]()
+            for known, (confirming, approving) in zip(course.folded(names), answered, strict=True):
+                assert confirming[:3] == ["done", "payment_approver_is_maker", "done"]
+                assert {approving[0], approving[2]} <= {"payment_approver_is_maker", "payment_status_forbids"}
+                both = approving[1] == "done"
+                assert known.approvers == ({"ann", "bob"} if both else {"ann"})
+                assert (known.status.value, len(known.requests)) in (
+                    ("requires_approval", 0),
+                    *([("processing", 0), ("processing", 1)] if both else []),
+                )
+                early[approving[1]] += 1
+                late[known.status.value] += len(known.requests)
+            assert {*early} == {"done", "payment_status_forbids"} and late["processing"], (early, late)
+
+    asyncio.run(scenario())
+
+
+def test_a_policy_against_a_confirmation(database: str) -> None:
+    """
+    250 races: payments are confirmed and begun while the book's limits go up and down. Each is denied or begun by the
+    limits that stand ahead of it in the log, whichever desk set them.
+    """
+
+    async def scenario() -> None:
+        async with Course(database) as course:
+            names = await course.payments(confirm=False)
+            most = {name: 99 if nth % 2 else 100 for nth, name in enumerate(names)}
+
+            def sets(name: UUID) -> Race:
+                limit = {"currency": "EUR", "amount_max": most[name]}
+                return [SetPaymentPolicy.model_validate({"book": "main", "limits": [limit]})]
+
+            answered = await course.run(names, lambda name: [ConfirmPayment(payment_id=name), start(name)], sets)
+
+            assert {word for race in answered for side in race for word in side} == {"done"}
+            allowed = {known.id: bool(known.requests) for known in course.folded(names)}
+            in_force, verdicts = 100, Counter[bool]()
+            for raw in books_of(database).events:
+                event = recorded(raw).event
+                if isinstance(event, BookPaymentPolicySet):
+                    in_force = event.policy.limits[0].amount_max or 0
+                if isinstance(event, PaymentValidated):
+                    assert event.passed == allowed[raw.stream_id] == (in_force == 100)
+                    verdicts[event.passed] += 1
+            assert {*verdicts} == {True, False} and verdicts.total() == RACES
 
     asyncio.run(scenario())
 

@@ -17,6 +17,7 @@ from commands.payment import (
     AttachMethod,
     ConfirmPayment,
     CreatePayment,
+    RetryPayment,
     StartAttempt,
     ValidateIntent,
     ValidatePayment,
@@ -24,7 +25,7 @@ from commands.payment import (
 )
 from commands.policy import SetPaymentPolicy
 from domain import errors, payment
-from domain.events import CommandRefused, PaymentValidated, recorded
+from domain.events import CommandRefused, PaymentFailed, PaymentValidated, recorded
 from domain.payment import Payment, Status
 from domain.policy import VALIDATORS, Limit, Policy, Rule, Tier, limits_of, tier_of
 from domain.validation import Subject, Verdict, Vote, evaluate, unheard
@@ -263,6 +264,28 @@ def test_once_for_each_confirmation() -> None:
     assert not counter.payment.is_validated
     assert counter.start() == "done"
     assert len(counter.validated) == 2
+
+
+def test_what_was_there_may_be_gone_by_the_next_attempt() -> None:
+    """
+    Funds that passed and went elsewhere since are no reason to stand still: there is no further attempt, until it is
+    confirmed anew, and then denied.
+    """
+    counter = Counter()
+    counter.do(transfer("bank", "shop", 100))
+    counter.create(**OUT)
+    counter.start()
+    counter.do(words.says(counter.id, words.request_id(counter.id, 1), "later"))
+    counter.do(transfer("shop", "bank", 1))
+
+    assert counter.start() == "done"
+
+    assert counter.outcome.recorded[0].event == PaymentFailed(reason="insufficient_funds")
+    assert counter.payment.status is Status.REQUIRES_PAYMENT_METHOD
+    counter.do(RetryPayment(payment_id=counter.id))
+    counter.start()
+    assert counter.verdicts()["funds"] == "deny: insufficient_funds"
+    books_of(counter.store).check()
 
 
 @pytest.mark.parametrize(
