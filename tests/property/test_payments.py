@@ -37,6 +37,7 @@ from commands.payment import (
     IncreaseAuthorization,
     RefundPayment,
     ResolveOutcome,
+    RetryPayment,
     ReversePayment,
     StartAttempt,
 )
@@ -64,7 +65,7 @@ NAMED = ["ann", "bob", "cy", "dee"]
 
 AMOUNTS = [1, 2, 7, 20, 30, 50, 60, 100, 1000]
 NTH = [*range(8)]
-SAID = ["approved", "approved", "approved", "approved", "never", "later", "elsewhere", "accepted", "silence"]
+SAID = ["approved", "approved", "approved", "approved", "never", "later", "elsewhere", "accepted", "link", "silence"]
 
 POLICIES: list[dict[str, Any]] = [
     {},
@@ -98,7 +99,7 @@ CREATING: dict[str, list[Any]] = {
 }
 ASKING: dict[str, list[Any]] = {
     "do": [
-        *("attach", "confirm", "approve", "start", "start", "give_up"),
+        *("attach", "confirm", "approve", "start", "start", "give_up", "retry"),
         *("increase", "capture", "capture", "cancel", "expire", "refund", "refund"),
     ],
     "nth": NTH,
@@ -199,6 +200,7 @@ STATUSES = {
     "approve": ("requires_approval",),
     "start": ("processing",),
     "give_up": ("processing",),
+    "retry": ("requires_payment_method", "processing"),
     "increase": ("requires_capture",),
     "capture": ("requires_capture",),
 }
@@ -319,6 +321,8 @@ class Model:
             "disputes": {},
             "approvers": set(),
             "requests": {},
+            "since": 0,
+            "hurried": None,
             "holds": {},
         }
         self.payments.append(made)
@@ -336,6 +340,7 @@ class Model:
             return "payment_method_unfit"
         makers = {known["maker"], wish.get("actor", MAKER)}
         known |= {"status": "requires_confirmation", "rail": wish["rail"], "makers": makers}
+        known["since"] = len(known["requests"])
         return "done"
 
     def _confirm(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
@@ -403,11 +408,24 @@ class Model:
         return all(allow.values())
 
     def _give_up(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
-        if known["status"] != "processing":
+        if known["status"] not in ("processing", "requires_action"):
             return "payment_status_forbids"
         word = _unsettled(known)
         if not word:
             known["status"] = "requires_payment_method"
+        return word or "done"
+
+    def _retry(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
+        came_back = known["status"] == "requires_payment_method" and known["rail"] is not None
+        if self.due(known) or (not came_back and known["status"] != "processing"):
+            return "payment_status_forbids"
+        if came_back:
+            assert self._attach(known, wish | {"rail": known["rail"]}) == "done"
+            return self._confirm(known, wish)
+        word, asked_for = _unsettled(known), len(known["requests"])
+        if not word and asked_for in (known["since"], known["hurried"]):
+            return "payment_status_forbids"
+        known["hurried"] = known["hurried"] if word else asked_for
         return word or "done"
 
     def _increase(self, known: dict[str, Any], wish: dict[str, Any]) -> str:
@@ -432,7 +450,7 @@ class Model:
         return self._end(known, "expired") if self.due(known) else "payment_not_due"
 
     def _end(self, known: dict[str, Any], ended: str) -> str:
-        if _over(known):
+        if _over(known) or known["status"] == "requires_action":
             return "payment_status_forbids"
         word = _unsettled(known)
         if word:
@@ -642,7 +660,7 @@ class Model:
         request = known["requests"].get(name)
         if request is None:
             return "payment_request_not_found"
-        outcomes = {"approved": "done", "accepted": "accepted", "silence": "unknown"}
+        outcomes = {"approved": "done", "accepted": "accepted", "link": "accepted", "silence": "unknown"}
         outcome = outcomes.get(wish["said"], "failed")
         wrong = outcome == "done" and (wish["more"] != 0 or wish["currency"] != "EUR")
         if request["state"] in ("done", "failed"):
@@ -656,6 +674,9 @@ class Model:
         if outcome == request["state"] or (outcome == "unknown" and not wrong and request["state"] == "accepted"):
             return "payment_answer_known"
         request["state"] = outcome
+        begins = request["operation"] in ("authorize", "collect", "payout")
+        if wish["said"] == "link" and begins and known["status"] == "processing":
+            known["status"] = "requires_action"
         if outcome == "failed":
             self._fails(known, name, request, wish["said"])
         if outcome == "done":
@@ -835,6 +856,8 @@ def command(wish: dict[str, Any], known: dict[str, Any] | None, hour: int) -> Co
             return StartAttempt(**of, route="first", votes=(risk, words.HEARD[1]))
         case "give_up":
             return GiveUpPayment(**of, reason="no")
+        case "retry":
+            return RetryPayment(**of)
         case "increase":
             return IncreaseAuthorization(**of, amount=wish["amount"] or 1)
         case "capture":
