@@ -29,6 +29,8 @@ CREATE UNIQUE INDEX escrows_book ON escrows (book_id, position);
 CREATE UNIQUE INDEX escrows_position ON escrows (position);
 CREATE INDEX escrows_depositor ON escrows (depositor_id, position);
 CREATE INDEX escrows_beneficiary ON escrows (beneficiary_id, position);
+CREATE INDEX escrows_open ON escrows (position) WHERE status IN ('funded', 'partially_released');
+CREATE INDEX escrows_reference ON escrows (reference) WHERE reference IS NOT NULL;
 CREATE INDEX escrows_due ON escrows (expires_at) WHERE status IN ('funded', 'partially_released');
 COMMENT ON COLUMN escrows.met IS 'Of each condition that is met, who said so.';
 COMMENT ON COLUMN escrows.returns IS 'What each approver has agreed to have returned, since something last was.';
