@@ -28,6 +28,8 @@ _ABOUT: Final = """An event-sourced, double-entry ledger.
   again, for ever; so after a lost answer, a timeout or a 503, ask again with the same key.
 * **Overrides** of circuit breakers and **decisions** of routes, also POST, are no commands of the ledger and need only
   a `Daybook-Actor`.
+* **Payers** show a payment's `client_secret` as `Daybook-Client-Secret`, and need no name; their browsers may ask
+  at the checkout from any page.
 * **Reads** see every command that was acknowledged before them, and say the position of the log they answer for. One
   that names a position past the log's end waits two seconds for it, then says `read_model_behind`.
 * **Errors** are `application/problem+json` with a `code` that never changes: `/v1/catalogue/errors`.

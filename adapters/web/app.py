@@ -31,6 +31,7 @@ from adapters.rails.wiring import NO_RAILS, Wiring, connected
 from adapters.settling import Settling, Told
 from adapters.validators import PLACEHOLDERS, Validators
 from adapters.web import consensus, health, intake, qr, rails
+from adapters.web.crossing import Crossing
 from adapters.web.envelope import Envelope
 from adapters.web.errors import exception_handlers
 from adapters.web.health import Readiness
@@ -166,7 +167,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
     templates = {route.endpoint: route.path for route in routes}
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Envelope, routes=templates, report=report, failed=failed)],
+        middleware=[Middleware(Envelope, routes=templates, report=report, failed=failed), Middleware(Crossing)],
         exception_handlers=exception_handlers,
         lifespan=lifespan,
     )

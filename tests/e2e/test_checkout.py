@@ -214,6 +214,28 @@ def test_nobody_says_where_they_are_paid(shop: Shop, payer: Payer, database: str
     assert shop.story(payout)["version"] == 1
 
 
+def test_any_page_may_ask(shop: Shop, payer: Payer) -> None:
+    """
+    A browser on somebody else's page is let to the checkout, whatever the answer is, and to nothing else.
+    """
+    intent = shop.intent()
+    paths = [f"{PAYMENTS}/{intent['id']}{step}" for step in ("/checkout", "/checkout/qr.svg", "", "/refund", "/qr.svg")]
+    ask_first = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+
+    before = [shop.request("OPTIONS", path, headers=ask_first) for path in paths]
+    after = [payer.looks(intent["id"], secret) for secret in (intent["client_secret"], "wrong")]
+
+    assert [answer.status_code for answer in before] == [204, 204, 405, 405, 405]
+    for answer in before[:2]:
+        assert "Daybook-Client-Secret" in answer.headers["access-control-allow-headers"]
+        assert answer.headers["access-control-allow-methods"] == "GET, POST"
+    assert [answer.status_code for answer in after] == [200, 401]
+    assert {answer.headers.get("access-control-allow-origin") for answer in [*before[:2], *after]} == {"*"}
+    others = [*before[2:], shop.get(f"{PAYMENTS}/{intent['id']}")]
+    assert not any(name.startswith("access-control") for answer in others for name in answer.headers)
+    assert shop.request("OPTIONS", paths[0]).status_code == 405
+
+
 UPI = {"type": "upi", "flow": "qr"}
 
 
