@@ -52,6 +52,7 @@ NOT_TO_SUCCEED: Final = {
     "POST /v1/escrows/{escrow}/release",
     "POST /v1/escrows/{escrow}/return",
     "POST /v1/escrows/{escrow}/expire",
+    *(f"GET /v1/{kind}/{{request}}" for kind in ("attempts", "captures", "payouts", "refunds", "reversals")),
     "GET /v1/payments/{payment}/checkout",
     "GET /v1/payments/{payment}/checkout/qr.svg",
     "GET /v1/payments/{payment}/qr.svg",
