@@ -200,7 +200,9 @@ def _done(request_id: str, operation: str, amount: int) -> PaymentEvent:
 def tables(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
     with psycopg.connect(dsn) as connection:
         return {
-            table: connection.execute(f"SELECT * FROM daybook_read.{table} AS one ORDER BY one::text".encode()).fetchall()
+            table: connection.execute(
+                f"SELECT * FROM daybook_read.{table} AS one ORDER BY one::text".encode()
+            ).fetchall()
             for table in TABLES
         }
 
