@@ -233,8 +233,8 @@ class _Breakers(Collector):
     def collect(self) -> Iterable[Metric]:
         state = GaugeMetricFamily(
             "circuit_breaker_state",
-            "0 closed, 1 half open, 2 open; of a whole rail without a route.",
-            labels=["rail", "route"],
+            "0 closed, 1 half open, 2 open; a method is a rail, and without a route all of it.",
+            labels=["method", "route"],
         )
         for (rail, route), found in sorted(self._breakers().items()):
             state.add_metric([rail, route], _BREAKER_STATES[found])

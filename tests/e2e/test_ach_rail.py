@@ -1,16 +1,19 @@
 """The ACH rail against a real `daybook simulate`: files, days, returns, and every fault on the way."""
 
 import asyncio
+import threading
 from collections.abc import Coroutine, Iterator
 from datetime import date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
-from adapters.rails.ach.instructions import changes_asked, identification, read_day
-from adapters.rails.ach.rail import AchRail
+from adapters.rails.ach.instructions import Outgoing, changes_asked, identification, read_day
+from adapters.rails.ach.rail import AchRail, receipt_of
 from domain.calendar import delivery
 from domain.rail import (
     Accepted,
@@ -40,7 +43,7 @@ class Shop:
         self.bank = replace(BANK, url=simulation.rails["ach"])
         self._count = 0
         self._runner = asyncio.Runner()
-        self._rail = AchRail([self.bank], patience_s=patience_s)
+        self.rail = AchRail([self.bank], patience_s=patience_s)
 
     def run(self, asked: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(asked)
@@ -54,16 +57,16 @@ class Shop:
         return datetime.fromisoformat(self.simulation.get("/now").json()["now"])
 
     def send(self, instruction: Instruction) -> Answer:
-        return self.run(self._rail.send(instruction))
+        return self.run(self.rail.send(instruction))
 
     def send_all(self, *instructions: Instruction) -> dict[str, Answer]:
-        return self.run(self._rail.send_all(instructions))
+        return self.run(self.rail.send_all(instructions))
 
     def inquire(self, instruction: Instruction) -> Answer:
-        return self.run(self._rail.inquire(instruction))
+        return self.run(self.rail.inquire(instruction))
 
     def close(self) -> None:
-        self.run(self._rail.close())
+        self.run(self.rail.close())
         self._runner.close()
 
 
@@ -168,6 +171,123 @@ def test_many_in_one_file(shop: Shop) -> None:
     effects = shop.simulation.effects("ach")
     assert len(effects) == 50
     assert len({each["detail"]["file"] for each in effects}) <= 2  # A cut-off may pass while this runs.
+
+
+def test_what_is_sent_at_once_goes_out_together(shop: Shop) -> None:
+    """
+    Each by itself, from whoever asks: a file for all, an answer for each, and whoever goes away changes nothing of it.
+    """
+    many = [shop.instruction() for _ in range(20)]
+
+    async def asked() -> list[Answer]:
+        tasks = [asyncio.create_task(shop.rail.send(each)) for each in many]
+        again = asyncio.create_task(shop.rail.send(many[0]))
+        await asyncio.sleep(0)
+        tasks[5].cancel()
+        answers = await asyncio.gather(*tasks, again, return_exceptions=True)
+        return [each for each in answers if not isinstance(each, BaseException)]
+
+    answers = shop.run(asked())
+
+    assert len(answers) == 20 and all(isinstance(each, Accepted) for each in answers)
+    assert answers[-1] == answers[0]
+    effects = shop.simulation.effects("ach")
+    assert sorted(each["request_id"] for each in effects) == sorted(each.request_id for each in many)
+    assert len({each["detail"]["file"] for each in effects}) <= 2  # A cut-off may pass while this runs.
+    assert isinstance(shop.inquire(many[5]), Accepted | Approved)
+
+
+def test_an_entry_that_a_file_is_refused_for_keeps_no_other_back(shop: Shop) -> None:
+    """
+    The bank has one of them from a file of before, as after a crash: all others are taken, and none of them twice.
+    """
+    many = [shop.instruction() for _ in range(7)]
+    before = shop.send(many[3])
+
+    answers = shop.send_all(*many)
+
+    assert all(isinstance(answers[each.request_id], Accepted) for each in many)
+    assert answers[many[3].request_id] == before
+    effects = shop.simulation.effects("ach")
+    assert sorted(each["request_id"] for each in effects) == sorted(each.request_id for each in many)
+
+
+class Picky(BaseHTTPRequestHandler):
+    """A bank that rejects every file with an entry for one account, as those do that hold a file against lists."""
+
+    def do_PUT(self) -> None:
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        lines = data.split(b"\n")
+        entries = tuple(str(number) for number, line in enumerate(lines) if line[:1] == b"6")
+        receipt = receipt_of(Outgoing(self.path.rpartition("/")[2], data, entries))
+        self.send_response(422 if any(b"UNWANTED" in line for line in lines) else 201)
+        body = msgspec.json.encode(receipt)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_entry_that_a_bank_rejects_is_declined_alone(shop: Shop) -> None:
+    """
+    A file that is rejected for one of its entries is no answer to the others.
+    """
+    unwanted = BankAccount(routing_number="021000021", account_number="UNWANTED", holder="Ann")
+    many = [shop.instruction() for _ in range(5)]
+    many[2] = shop.instruction(method=unwanted)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Picky)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        rail = AchRail([replace(shop.bank, url=f"http://127.0.0.1:{server.server_port}")])
+        answers = shop.run(rail.send_all(many))
+        shop.run(rail.close())
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    declined = answers[many[2].request_id]
+    assert isinstance(declined, Declined) and (declined.code, declined.unasked) == ("rejected", False)
+    others = [answers[each.request_id] for each in many if each is not many[2]]
+    assert len(others) == 4 and all(isinstance(each, Accepted) for each in others)
+
+
+@pytest.mark.parametrize(("fault", "known"), [("drop_after", True), ("drop_before", False)])
+def test_a_lost_answer_is_each_ones_own_question(shop: Shop, fault: str, known: bool) -> None:
+    """
+    Of a file whose answer does not come nothing is known; each is asked about by itself, and what the bank never had is
+    sent again in whatever company.
+    """
+    many = [shop.instruction() for _ in range(6)]
+    switches: dict[str, Any] = {fault: {"next": 1}}
+    shop.simulation.switch("ach", **switches)
+
+    answers = shop.send_all(*many)
+
+    assert all(isinstance(answers[each.request_id], Unknown) for each in many)
+    assert all((shop.inquire(each) != NotFound()) is known for each in many)
+    assert all(isinstance(each, Accepted) for each in shop.send_all(*many[:4]).values())
+    assert all(isinstance(each, Accepted) for each in shop.send_all(*many[2:]).values())
+    effects = shop.simulation.effects("ach")
+    assert sorted(each["request_id"] for each in effects) == sorted(each.request_id for each in many)
+
+
+def test_a_rail_that_is_closed_has_sent_nothing_it_gathered(shop: Shop) -> None:
+    """
+    What is gathered when it closes is not known to have been done, and was not.
+    """
+    asked = shop.instruction()
+
+    async def closed() -> Answer:
+        rail = AchRail([shop.bank], gather_s=30)
+        answer = asyncio.create_task(rail.send(asked))
+        await asyncio.sleep(0.05)
+        await rail.close()
+        return await answer
+
+    assert isinstance(shop.run(closed()), Unknown)
+    assert shop.inquire(asked) == NotFound()
 
 
 @pytest.mark.parametrize("fault", ["drop_before", "outage"])

@@ -29,6 +29,7 @@ from domain.rail import Accepted, Answer, Approved, Declined, Instruction, NotFo
 from domain.settlement import Report
 
 PATIENCE_S: Final = 10.0
+GATHER_S: Final = 0.1
 RECEIVED: Final = "received"
 UNASKED: Final = "unasked"
 """Code of a no that is ours: the bank was never asked."""
@@ -68,22 +69,53 @@ class EntryHeld(Struct, frozen=True, kw_only=True):
 class AchRail:
     """All banks that send for us. For one event loop.
 
+    What is sent within a moment goes out together, one file for each bank and window. A bank takes a file whole or not
+    at all: where it takes none of it, each half is sent again, down to the entry at fault, which keeps no other back.
+
     Args:
         patience_s: How long an answer may take; after it the outcome is unknown.
+        gather_s: How long the first one of a file waits for others.
     """
 
-    def __init__(self, originators: Iterable[Originator], *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, originators: Iterable[Originator], *, patience_s: float = PATIENCE_S, gather_s: float = GATHER_S
+    ) -> None:
         self._originators = {originator.route: originator for originator in originators}
         self._patience_s = patience_s
+        self._gather_s = gather_s
         self._client = httpx2.AsyncClient(timeout=patience_s, trust_env=False)
+        self._gathered: dict[str, tuple[Instruction, asyncio.Future[Answer]]] = {}
+        self._sending: set[asyncio.Task[None]] = set()
 
     async def send(self, instruction: Instruction) -> Answer:
-        """Ask for it, for the first time, in a file of its own.
+        """Ask for it, for the first time, in one file with what else is sent just now.
 
         Where not a byte of it left this process, the answer is a no, and another route may be asked after it.
         """
-        (answer,) = (await self.send_all([instruction])).values()
-        return answer
+        if instruction.request_id not in self._gathered:
+            if not self._gathered:
+                task = asyncio.create_task(self._send_gathered())
+                self._sending.add(task)
+                task.add_done_callback(self._sending.discard)
+            self._gathered[instruction.request_id] = instruction, asyncio.get_running_loop().create_future()
+        # Whoever goes away takes no answer from others, and nothing out of a file.
+        return await asyncio.shield(self._gathered[instruction.request_id][1])
+
+    async def _send_gathered(self) -> None:
+        """As many as there are by then; those that come later are for the next file."""
+        gathered = self._gathered
+        try:
+            await asyncio.sleep(self._gather_s)
+            self._gathered = {}
+            answers = await self.send_all([instruction for instruction, _ in gathered.values()])
+        except asyncio.CancelledError:
+            answers = dict.fromkeys(gathered, Unknown(why="the rail was closed meanwhile"))
+        except Exception as error:
+            for _, future in gathered.values():
+                future.set_exception(error)
+            return
+        for request_id, (_, future) in gathered.items():
+            future.set_result(answers[request_id])
 
     async def send_all(self, instructions: Sequence[Instruction]) -> dict[str, Answer]:
         """Ask for many at once, for the first time: one file for each route and window. Answers by request id."""
@@ -99,12 +131,18 @@ class AchRail:
         files = [
             (self._originators[route], file)
             for route, of_route in waiting.items()
-            for file in outgoing(of_route, self._originators[route])
+            for file in _files(of_route, self._originators[route])
         ]
         said = await asyncio.gather(*(self._put(originator, file) for originator, file in files))
         for (_, file), answer in zip(files, said, strict=True):
-            for request_id in file.request_ids:
-                answers[request_id] = await self._answer(by_id[request_id], answer)
+            within = [by_id[request_id] for request_id in file.request_ids]
+            if len(within) > 1 and _took_none(answer):
+                middle = len(within) // 2
+                for half in (within[:middle], within[middle:]):
+                    answers |= await self.send_all(half)
+                continue
+            for instruction in within:
+                answers[instruction.request_id] = await self._answer(instruction, answer)
         return answers
 
     async def inquire(self, instruction: Instruction) -> Answer:
@@ -144,6 +182,9 @@ class AchRail:
 
     async def close(self) -> None:
         """What is in flight is given up: its outcome is unknown."""
+        for task in list(self._sending):
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
         await self._client.aclose()
 
     def _cannot(self, instruction: Instruction) -> Declined | None:
@@ -184,6 +225,19 @@ class AchRail:
             reference = named(instruction, self._originators[instruction.route])
             return Accepted(reference=str(reference), code=of_file.code)
         return of_file
+
+
+def _files(instructions: Sequence[Instruction], originator: Originator) -> list[Outgoing]:
+    """Those in which they go out: where they do not go together, as by their sum, each by itself."""
+    try:
+        return outgoing(instructions, originator)
+    except Unwritable:
+        return [file for instruction in instructions for file in outgoing([instruction], originator)]
+
+
+def _took_none(answer: Accepted | Declined | Unknown | None) -> bool:
+    """Whether a bank said no to a whole file: for what is wrong in it, or for an entry that it has already."""
+    return answer is None or (isinstance(answer, Declined) and not answer.unasked)
 
 
 def _receipt(file: Outgoing, content: bytes) -> Accepted | Unknown:
