@@ -510,7 +510,7 @@ class PaymentOutcomeNotOpen(Refusal):
     code = "payment_outcome_not_open"
     payment_id: UUID
     rail_request_id: str
-    state: str
+    request_state: str
 
 
 @dataclass(eq=False)

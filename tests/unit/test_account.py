@@ -88,9 +88,13 @@ class TestOpening:
             ("clearing:card:EUR", True),
             ("clearing:anything", True),
             ("suspense:EUR", True),
+            ("settlement:ach:USD", True),
+            ("fees:card:EUR", True),
             ("clearing", False),
             ("suspense", False),
             ("clearings:x", False),
+            ("fees", False),
+            ("expenses:fees:card", False),
             ("assets:clearing:x", False),
         ],
     )

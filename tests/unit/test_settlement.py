@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from commands.settlement import LINES_MAX, LineAsked, RecordSettlement
-from domain import ids
+from domain import ids, next_step
 from domain.events import AccountOpened, EntryPosted, SettlementRecorded
 from domain.money import AMOUNT_MAX
 from domain.payment import Payment
@@ -311,6 +311,41 @@ def test_one_account_bears_what_several_lines_take() -> None:
 
     assert told.balances("ach") == ["10", "-30", "30", "0", "-30"]
     told.must_hold()
+
+
+def test_what_a_rail_is_asked() -> None:
+    """
+    An answer to a dispute names it as the rail does, with the evidence; a reversal names what is undone.
+    """
+    told = Told(**CARD_IN)
+    told.tell(f"{CAPTURED} disputed:2:40 contest")
+    contest = told.payment.open[0]
+
+    asked = next_step.instruction(told.payment, contest)
+
+    capture = words.request_id(told.id, 2)
+    assert (asked.operation.value, asked.amount, asked.original, asked.original_request_id) == (
+        *("contest", 40),
+        *("case", capture),
+    )
+    assert asked.evidence == {"receipt": "Paid"}
+    told.tell("yes won:2:40 reverse")
+    undone = next_step.instruction(told.payment, told.payment.open[0])
+    assert (undone.operation.value, undone.amount, undone.original_request_id) == ("reverse", 100, capture)
+    assert (undone.original, undone.evidence) == (told.payment.requests[capture].reference, {})
+
+
+def test_a_rail_that_says_the_opposite_of_what_was_found_out() -> None:
+    """
+    It is on record as a contradiction, and moves nothing.
+    """
+    told = Told(**ACH_IN)
+
+    assert told.tell("start silence resolve:1:done no:1") == "done"
+
+    [request] = told.payment.requests.values()
+    assert request.contradicted and told.shown("shop") == "100"
+    assert told.tell("start") == "payment_status_forbids"
 
 
 def test_accounts_of_its_own() -> None:

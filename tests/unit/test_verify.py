@@ -459,6 +459,24 @@ def test_matching_in_any_order() -> None:
     assert matching.matched == 3
 
 
+def test_matching_of_what_is_replaced() -> None:
+    """
+    Rows whose place others take are missed in the end alone, also once all that is found has been looked at.
+    """
+    told: list[tuple[int, Row | None, Row | None]] = []
+    found = iter([(9, "i"), (4, "d")])
+    matching: Matching[int, Row] = Matching(found, itemgetter(0), lambda *what: told.append(what), patient=True)
+    for number in (1, 2, 3):
+        matching.expect([(number, "x")])
+        matching.no_longer(number - 1)
+    matching.expect([(4, "d"), (9, "i")])
+    matching.no_longer(2)
+
+    matching.finish()
+
+    assert told == [(3, (3, "x"), None)]
+
+
 @pytest.mark.parametrize("wrong", [None, 0, AT_ONCE - 1, AT_ONCE, 3 * AT_ONCE])
 @pytest.mark.parametrize("moved", [False, True])
 def test_matching_many(wrong: int | None, moved: bool) -> None:
