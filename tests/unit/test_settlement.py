@@ -145,6 +145,7 @@ def line(operation: str = "capture", amount: int = 10, said: str = "settled", **
 
 
 CAPTURED = "start yes capture yes"
+TWICE = "start yes capture:30 yes capture yes"
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,8 @@ CAPTURED = "start yes capture yes"
         (CARD_IN, CAPTURED, ("lost", 2), "there is no such dispute", "0"),
         (CARD_IN, f"{CAPTURED} disputed:2:40", ("won", 2, 40, "b"), "there is no such dispute", "40"),
         (CARD_IN, f"{CAPTURED} disputed:2:40", ("won", 2, 39), "the dispute is over 40", "39"),
+        (CARD_IN, f"{TWICE} disputed:2:30", ("won", 3, 30), "there is no such dispute", "30"),
+        (CARD_IN, f"{TWICE} disputed:2:30", ("disputed", 3, 30), "disputed under this reference before", "-30"),
         (CARD_IN, f"{CAPTURED} disputed:2:40 won:2:40", ("won", 2, 40), "the dispute was won before", "40"),
         (CARD_IN, f"{CAPTURED} disputed:2:40 lost:2:40", ("won", 2, 40), "the dispute was lost before", "40"),
         (CARD_IN, f"{CAPTURED} disputed:2:40 accept lost:2:40", ("lost", 2, 40), "the dispute was lost before", "0"),
@@ -310,6 +313,30 @@ def test_one_account_bears_what_several_lines_take() -> None:
     assert told.do(words.report((first, "returned", 1), (second, "returned", 1), part=9)) == "done"
 
     assert told.balances("ach") == ["10", "-30", "30", "0", "-30"]
+    told.must_hold()
+
+
+def test_what_came_back_can_go_again() -> None:
+    """
+    A refund that is returned has given nothing back, and so leaves that much to refund; so does a dispute that is won.
+    """
+    told = Told(**CARD_IN)
+
+    assert told.tell(f"{CAPTURED} refund:60 yes returned:3 disputed:2:40 won:2:40 refund:100 yes") == "done"
+
+    assert (told.payment.refunded, told.shown("shop")) == (100, "0")
+    assert told.tell("refund:1") == "payment_amount_exceeded"
+
+
+def test_a_closed_dispute_stays_closed() -> None:
+    """
+    That the rail has the evidence is no news once it has said how the dispute ended.
+    """
+    told = Told(**CARD_IN)
+
+    assert told.tell(f"{CAPTURED} disputed:2:40 contest lost:2:40 yes") == "done"
+
+    assert [one.state.value for one in told.payment.disputes.values()] == ["lost"]
     told.must_hold()
 
 
