@@ -17,7 +17,7 @@ from commands.api.asking import instant
 from commands.book import OpenBook
 from commands.payment import RecordApproval, RecordSilence, StartAttempt
 from domain import ids as id_rules
-from domain.errors import REFUSALS, PaymentAnswerKnown, PaymentNotDue, PaymentUndecided
+from domain.errors import REFUSALS, PaymentAnswerKnown, PaymentNotDue, PaymentUndecided, SettlementNotFound
 from domain.money import AMOUNT_MAX
 from domain.payment import Payment
 from tests.payment_words import HEARD
@@ -229,7 +229,8 @@ def test_every_refusal(api_without_expiry: Caller, database: str) -> None:
         assert response.status_code == STATUS[REFUSALS[expected["code"]]]
         assert int(response.headers["daybook-position"]) > rich["position"]
     to_itself = {PaymentAnswerKnown.code, PaymentNotDue.code, PaymentUndecided.code}
-    assert {expected["code"] for _, _, expected in cases} == set(REFUSALS) - to_itself
+    of_reads = {SettlementNotFound.code}
+    assert {expected["code"] for _, _, expected in cases} == set(REFUSALS) - to_itself - of_reads
 
 
 def refused_holds(api: Caller, cash: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -424,6 +425,54 @@ def refused_payments(api: Caller, database: str) -> list[tuple[str, dict[str, An
             f"/v1/holds/{hold_id}/void",
             {},
             {"code": "hold_of_payment", "hold_id": hold_id, "payment_id": promised},
+        ),
+        *refused_afterwards(api, captured, claimed),
+    ]
+
+
+def refused_afterwards(api: Caller, payment: str, request: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Each refusal about what comes after a payment of which 30 are captured, disputed in two parts here."""
+    of_it = {"said": "disputed", "payment_id": payment, "request_id": request, "operation": "capture", "amount": 10}
+    lines = [{**of_it, "reference": ref, "respond_by": "2026-01-01T00:00:00Z"} for ref in ("late", "accepted")]
+    report = {"book": "main", "rail": "card", "route": "acquirer-1", "day": "2026-01-30", "currency": "EUR"}
+    settlement = api.done("/v1/settlements", {**report, "lines": lines})["id"]
+    payment_id = id_rules.parse(id_rules.PAYMENT, payment)
+    late, accepted, never = (
+        id_rules.show(id_rules.DISPUTE, id_rules.dispute_id(payment_id, ref)) for ref in ("late", "accepted", "never")
+    )
+    disputes, evidence = f"/v1/payments/{payment}/disputes", {"evidence": {"receipt": "Paid"}}
+    api.done(f"{disputes}/{accepted}/accept")
+    return [
+        (
+            "/v1/settlements",
+            {**report, "lines": lines},
+            {"code": "settlement_recorded_already", "settlement_id": settlement},
+        ),
+        (f"{disputes}/{never}/accept", {}, {"code": "dispute_not_found", "dispute_id": never}),
+        (
+            f"{disputes}/{accepted}/contest",
+            evidence,
+            {
+                "code": "dispute_state_forbids",
+                "dispute_id": accepted,
+                "dispute_state": "accepted",
+                "operation": "contest",
+            },
+        ),
+        (
+            f"{disputes}/{late}/contest",
+            evidence,
+            {"code": "dispute_answer_late", "dispute_id": late, "respond_by": "2026-01-01T00:00:00.000000Z"},
+        ),
+        (
+            f"/v1/payments/{payment}/requests/{request}/resolve",
+            {"outcome": "failed", "reason": "I think so"},
+            {
+                "code": "payment_outcome_not_open",
+                "payment_id": payment,
+                "rail_request_id": request,
+                "request_state": "done",
+            },
         ),
     ]
 
