@@ -93,9 +93,6 @@ class ReportRejected(Exception):
     """A rail's report cannot be read, or does not add up to its own totals; the text says where. None of it counts."""
 
 
-MOVES: Final = frozenset({Operation.CAPTURE, Operation.COLLECT, Operation.REFUND, Operation.PAYOUT, Operation.REVERSE})
-"""Operations by which money moves, and which a report can speak of."""
-
 Told = PaymentSettled | PaymentReturned | PaymentDisputed | PaymentDisputeClosed
 
 

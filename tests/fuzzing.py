@@ -19,10 +19,8 @@ NARROWED: Final = ("not_a_server_error", "positive_data_acceptance")
 RULES: Final = [
     ("json_float", ""),  # To JSON Schema, 1.0 is an integer; to Daybook, an amount with a point is a mistake.
     ("value_error", "unknown ISO 4217 currency"),  # A schema with all of the codes would say nothing to a reader.
-    (
-        "value_error",
-        "control characters (but line breaks )?are not allowed",
-    ),  # No pattern that every regular expression engine takes.
+    # No pattern that every regular expression engine takes.
+    ("value_error", "control characters (but line breaks )?are not allowed"),
     ("value_error", "cannot (both )?be given"),  # OpenAPI has no words for parameters that exclude one another.
     ("value_error", "given as one of"),
     ("value_error", "an amount or a share, not both"),
