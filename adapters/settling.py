@@ -16,6 +16,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from adapters.paying import plain
+from adapters.rails.ach.instructions import identification
 from commands.command import ask, book_named
 from commands.desk import Desk
 from commands.settlement import LINES_MAX, LineAsked, RecordSettlement
@@ -199,8 +200,9 @@ class Settling:
         Raises:
             Waiting: Not all that it speaks of is known to be done, or not.
         """
-        known = await self._known(report.lines)
-        open_ = {asked.request_id for asked in known.values() if asked.state in _OPEN}
+        known = await self._known(report)
+        told = (known[line.request_id] for line in report.lines if line.request_id in known)
+        open_ = {asked.request_id for asked in told if asked.state in _OPEN}
         if open_:
             raise Waiting(f"{report.route}, {report.day}: {len(open_)} requests are not answered, as {min(open_)}")
         groups: dict[tuple[UUID, str], list[LineAsked]] = {}
@@ -223,16 +225,16 @@ class Settling:
             for part, lines in enumerate(_in_parts(all_of_it), start=1)
         ]
 
-    async def _known(self, lines: Sequence[Line]) -> dict[str, _Asked]:
+    async def _known(self, report: Report) -> dict[str, _Asked]:
         """Requests by what the lines name them. All that a rail can speak of is in the log before it is asked."""
-        names = list(dict.fromkeys(line.request_id for line in lines))
+        names = list(dict.fromkeys(line.request_id for line in report.lines))
         found: dict[str, _Asked] = {}
         for at in range(0, len(names), NAMES_MAX):
-            rows = await self._current("payments_asked", {"requests": names[at : at + NAMES_MAX]})
-            for row in rows:
+            wanted = {"requests": names[at : at + NAMES_MAX], "rail": report.rail.value, "route": report.route}
+            for row in await self._current("payments_asked", wanted):
                 if row["request_id"] is not None:
                     asked = _Asked(row["request_id"], row["payment_id"], row["book_id"], row["state"])
-                    found[row["named"]] = asked
+                    found[row["named"] or identification(asked.request_id)] = asked
         return found
 
     async def _put(self, command: RecordSettlement) -> None:

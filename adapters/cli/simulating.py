@@ -42,6 +42,7 @@ def simulate(
       curl -X PUT localhost:8180/faults/upi -d '{"drop_after": {"next": 1}}'
       curl -X PUT localhost:8180/faults/card -d '{"outage": 1.0}'
       curl -X PUT localhost:8180/faults/card -d '{}'
+      curl -X PUT localhost:8180/faults/card -d '{"dispute": 1.0}'
       curl localhost:8180/settlement/upi/2026-03-02
       curl localhost:8180/advance -d '{"days": 1}'
 

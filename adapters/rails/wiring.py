@@ -11,6 +11,8 @@ port = 8181
 number = "400001"
 terminal = "TERM0001"
 merchant = "MERCHANT000001"
+reports = "http://127.0.0.1:8180/reports/card"      # of its days, if it has any
+disputes = "http://127.0.0.1:8180/card/disputes"    # where they are answered
 
 [[routes]]                  # each acquirer or bank once more, as routing sees it
 name = "acquirer-1"

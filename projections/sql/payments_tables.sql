@@ -92,6 +92,8 @@ CREATE TABLE payment_requests (
 );
 CREATE INDEX payment_requests_id ON payment_requests (request_id);
 CREATE INDEX payment_requests_entry ON payment_requests (right(reference, 15)) WHERE rail = 'ach';
+CREATE INDEX payment_requests_nameless ON payment_requests (route)
+    WHERE rail = 'ach' AND reference IS NULL AND state <> 'failed';
 CREATE INDEX payment_requests_begun ON payment_requests (route, rail, position) WHERE upon IS NULL;
 CREATE INDEX payment_requests_operation ON payment_requests (operation, position);
 CREATE INDEX payment_requests_book ON payment_requests (book_id, operation, position);

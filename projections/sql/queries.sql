@@ -842,7 +842,7 @@ ORDER BY due.position LIMIT %(limit)s;
 
 -- payments_asked --
 -- Whose the requests are that a rail names so: by their ids or, by ACH, by the end of the reference, which is all of them
--- that a return carries back.
+-- that a return carries back. Those of the ACH that have no reference yet are there without a name.
 WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
@@ -852,6 +852,10 @@ WITH t AS (
     UNION ALL
     SELECT right(reference, 15), request_id, payment_id, state
     FROM payment_requests WHERE rail = 'ach' AND right(reference, 15) = ANY (%(requests)s::text[])
+    UNION ALL
+    SELECT NULL, request_id, payment_id, state
+    FROM payment_requests
+    WHERE rail = 'ach' AND reference IS NULL AND state <> 'failed' AND %(rail)s::text = 'ach' AND route = %(route)s
 )
 SELECT as_of, head, named, request_id, asked.payment_id, state, book_id, currency
 FROM t

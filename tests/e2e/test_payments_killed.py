@@ -1,7 +1,8 @@
 """A payment whose server is killed at each of its commits, just before it and just after: it ends as if nothing were.
 
 Every commit of its life is in it, counted from a run in which nothing is killed; no position is left to chance. The
-rails are a simulator's, in a process of its own, with books of its own.
+rails are a simulator's, in a process of its own, with books of its own. What comes after it is part of its life: its
+settlement, a dispute that is contested, a reversal.
 """
 
 import os
@@ -17,11 +18,12 @@ import psycopg
 import pytest
 
 from domain import ids
-from domain.clearing import clearing_code
+from domain.clearing import clearing_code, fees_code, settlement_code
 from tests.serving import TOP, head, until
 from tests.simulating import Simulation, simulating
 
 CARD = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
+CHARGEBACK = CARD | {"token": "tok_chargeback", "last4": "0259"}
 UPI = {"type": "upi", "vpa": "payer@simulator"}
 IBAN = {
     "type": "iban",
@@ -34,7 +36,11 @@ NEVER = 10**9
 
 
 class Life(NamedTuple):
-    """What is asked, in order: a path, with `{}` for the payment, and a body; each once what came before is done."""
+    """What is asked, in order: a path, with `{}` for the payment, and a body; each once what came before is done.
+
+    `advance` is the simulator's clock: so many days, and then what the payment has come to, `settled` being how many of
+    its requests are.
+    """
 
     rail: str
     currency: str
@@ -67,6 +73,27 @@ LIVES = {
         [("", {"amount": 50_000, "method": UPI, "confirm": True}), ("/{}/refund", {"amount": 20_000})],
         {"status": "succeeded", "authorized": 0, "captured": 50_000, "refunded": 20_000},
     ),
+    "card-disputed": Life(
+        "card",
+        "EUR",
+        [
+            ("", {"amount": 1000, "method": CHARGEBACK, "confirm": True}),
+            ("advance", {"days": 9, "settled": 1, "disputed": 1000}),
+            ("/{}/disputes/{dispute}/contest", {"evidence": {"receipt": "a winning one"}}),
+            ("advance", {"days": 4, "settled": 1, "disputed": 0}),
+        ],
+        {"status": "succeeded", "captured": 1000, "refunded": 0, "disputed": 0},
+    ),
+    "card-reversed": Life(
+        "card",
+        "EUR",
+        [
+            ("", {"amount": 600, "method": CARD, "confirm": True}),
+            ("/{}/reverse", {}),
+            ("advance", {"days": 9, "settled": 2, "reversed": 600}),
+        ],
+        {"status": "succeeded", "captured": 600, "reversed": 600},
+    ),
     "wire": Life(
         "wire",
         "EUR",
@@ -85,6 +112,7 @@ class World:
         self.life = life
         self.payment = ""
         self._asked = 0
+        self._advanced: set[int] = set()
         self._url = ""
 
     @contextmanager
@@ -131,9 +159,14 @@ class World:
             while self._asked < len(self.life.steps):
                 self._settle()
                 path, body = self.life.steps[self._asked]
+                if path == "advance":
+                    self._advance(**body)
+                    self._asked += 1
+                    continue
                 if not path:
                     body = {"book": "main", "account": "merchant", "currency": self.life.currency, **body}
-                where = f"{self._url}/v1/payments{path.format(self.payment)}"
+                dispute = self._dispute() if "{dispute}" in path else ""
+                where = f"{self._url}/v1/payments{path.format(self.payment, dispute=dispute)}"
                 answer = httpx2.post(where, json=body, headers=self._headers(f"step-{self._asked}"), timeout=30)
                 assert answer.is_success, answer.text
                 self.payment = answer.json()["id"]
@@ -143,13 +176,34 @@ class World:
             return False
         return True
 
+    def _advance(self, days: int, settled: int, **then: int) -> None:
+        """Once, whoever died meanwhile; until that is booked which the rail reports of these days."""
+        if self._asked not in self._advanced:
+            self._advanced.add(self._asked)
+            self.simulation.advance(days)
+        until(lambda: self._is_settled(settled, then), seconds=40)
+
+    def _is_settled(self, settled: int, then: dict[str, int]) -> bool:
+        shown = self._shown()
+        named = [one for one in shown["requests"] if one["settlement_id"]]
+        return len(named) == settled and {name: shown[name] for name in then} == then
+
+    def _dispute(self) -> str:
+        found = httpx2.get(f"{self._url}/v1/disputes", timeout=30).raise_for_status().json()
+        return str(found["data"][0]["id"])
+
     def _settle(self) -> None:
         """Wait until no rail has anything to answer, and nothing is to be started."""
         if self.payment:
             until(lambda: not self._waits(), seconds=40)
 
+    def _shown(self) -> dict[str, Any]:
+        shown = httpx2.get(f"{self._url}/v1/payments/{self.payment}", timeout=30).raise_for_status()
+        found: dict[str, Any] = shown.json()
+        return found
+
     def _waits(self) -> bool:
-        shown = httpx2.get(f"{self._url}/v1/payments/{self.payment}", timeout=30).raise_for_status().json()
+        shown = self._shown()
         open_ones = [one for one in shown["requests"] if one["state"] in ("requested", "unknown", "accepted")]
         return shown["status"] == "processing" or bool(open_ones)
 
@@ -158,11 +212,13 @@ class World:
 
     def story(self) -> dict[str, Any]:
         """What it has come to, on both sides, without ids and times."""
-        shown = httpx2.get(f"{self._url}/v1/payments/{self.payment}", timeout=30).raise_for_status().json()
-        requests = [(one["operation"], one["amount"], one["state"]) for one in shown["requests"]]
+        shown = self._shown()
+        requests = [
+            (one["operation"], one["amount"], one["state"], bool(one["settlement_id"])) for one in shown["requests"]
+        ]
         effects = [(one["operation"], one["amount"], one["outcome"]) for one in self.simulation.effects(self.life.rail)]
         return {
-            **{name: shown[name] for name in ("status", "authorized", "captured", "refunded")},
+            **{name: shown[name] for name in ("status", "authorized", "captured", "refunded", "reversed", "disputed")},
             "requests": requests,
             "rail": sorted(effects),
             "balances": self._balances(),
@@ -176,7 +232,8 @@ class World:
                 FROM daybook.postings ORDER BY account, number DESC
             """).fetchall()
         book = ids.book_id("main")
-        codes = ("merchant", "bank", clearing_code(self.life.rail, self.life.currency))
+        of_rail = (clearing_code, settlement_code, fees_code)
+        codes = ("merchant", "bank", *(code(self.life.rail, self.life.currency) for code in of_rail))
         named = {ids.account_id(book, code): code for code in codes}
         return {named[row[0]]: tuple(row[1:]) for row in rows}
 
@@ -187,7 +244,7 @@ def simulation(tmp_path: Path) -> Iterator[Simulation]:
         yield running
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("name", LIVES)
 def test_nothing_is_lost_and_nothing_done_twice(

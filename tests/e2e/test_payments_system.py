@@ -1,12 +1,10 @@
 """Any sequence of payments through a server and rails that misbehave: in the end the books on both sides agree.
 
-A plan is drawn: payments by every rail, captures, cancels and refunds upon them at once or after a while, faults of the
-rails, the server or the simulator killed with `kill -9` and started again, and the simulator's clock moved forward.
-Whoever asks, asks again under the same key until it is answered. When the faults are off and all has come to rest, what
-the simulator wrote into its file is held against Daybook's requests, clearing accounts and balances.
-
-An ACH entry that is returned after it had settled stays done in Daybook: returns of what is done are found when a day
-is reconciled, which is not what is tested here.
+A plan is drawn: payments by every rail, captures, cancels, refunds and reversals upon them at once or after a while,
+disputes that are contested or not, faults of the rails, the server or the simulator killed with `kill -9` and started
+again, and the simulator's clock moved forward. Whoever asks, asks again under the same key until it is answered. When
+the faults are off, all has come to rest and every day has settled, what the simulator wrote into its file is held
+against Daybook's requests, clearing accounts, settlements and balances.
 """
 
 import json
@@ -19,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -29,11 +28,15 @@ import httpx2
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
+from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.postgres.log import PostgresLog
+from adapters.settling import ZONES
+from domain.rail import Rail
 from replay.verify import verify
 from tests.conftest import database_on
 from tests.serving import TOP, until
+from tests.settled import came, fees, moved
 from tests.simulating import Simulation
 
 LONG = os.environ.get("DAYBOOK_HYPOTHESIS") == "long"
@@ -45,8 +48,13 @@ REST_S = 60
 START_S = 120
 """How long a server may take to be ready, where others keep all cores busy."""
 NEVER = 10**9
+BY_ITSELF = ("return", "disputed", "dispute_won", "dispute_lost")
+"""What a rail does without being asked."""
+MOVES = ("capture", "collect", "refund", "payout", "reverse")
 REQUEST_ID = 22
 """Its letters; a rail may put something before it to make its own id."""
+COMES_BACK = 5_101
+"""Cents that an ACH entry is returned for, after it has settled."""
 FUNDS = 20_000
 """What each merchant has at first, in minor units."""
 
@@ -90,6 +98,8 @@ faults = st.one_of(
     st.fixed_dictionaries({"wrong_amount": chances}),
     st.fixed_dictionaries({"outage": chances}),
     st.fixed_dictionaries({"decline": chances}),
+    st.fixed_dictionaries({"dispute": chances}),
+    st.fixed_dictionaries({"dispute": st.just(1.0)}),
     st.just({}),
 )
 paid = (
@@ -101,13 +111,16 @@ paid = (
 )
 captures = st.fixed_dictionaries({"amount": st.integers(1, 900), "final": st.booleans()})
 refunds = st.fixed_dictionaries({"amount": st.integers(1, 900)}) | st.just(dict[str, int]())
+contests = step("contest", nth=nth, text=st.sampled_from(["a winning receipt", "a losing one"]))
 others = st.one_of(
     *paid,
     step("capture", nth=nth, body=captures, rested=rested),
     step("capture", nth=nth, body=captures, rested=rested),
     step("refund", nth=nth, body=refunds, rested=rested),
     step("refund", nth=nth, body=refunds, rested=rested),
+    step("reverse", nth=nth, body=st.just({}), rested=rested),
     step("cancel", nth=nth, body=st.just({}), rested=rested),
+    contests,
     step("fault", rail=st.sampled_from([*MERCHANTS]), switches=faults),
     step("fault", rail=st.sampled_from([*MERCHANTS]), switches=faults),
     step("kill_server", after_s=st.sampled_from([0.0, 0.02, 0.1])),
@@ -119,11 +132,17 @@ others = st.one_of(
 
 @st.composite
 def plans(draw: st.DrawFn) -> list[Step]:
-    """A payment of each kind at least, just after its rail was told how to misbehave, somewhere among the rest."""
+    """A payment of each kind at least, just after its rail was told how to misbehave, somewhere among the rest; and one
+    that is disputed, one that is reversed, one that comes back."""
     pieces = [[one] for one in draw(st.lists(others, min_size=3, max_size=10))]
     for each in paid:
         payment = draw(each)
         pieces.append([("fault", {"rail": payment[1]["body"]["account"], "switches": draw(faults)}), payment])
+    pieces.append([draw(st.one_of(paid[0], paid[4])), ("reverse", {"nth": 0, "body": {}, "rested": True})])
+    pieces.append([("pay", {"body": {**draw(paid[2])[1]["body"], "amount": COMES_BACK}})])
+    disputed = draw(st.one_of(paid[0], paid[3]))
+    fault = ("fault", {"rail": disputed[1]["body"]["account"], "switches": {"dispute": 1.0}})
+    pieces.append([fault, disputed, ("pause", {"seconds": 2.0}), *draw(st.lists(contests, max_size=1))])
     return [one for piece in draw(st.permutations(pieces)) for one in piece]
 
 
@@ -234,7 +253,11 @@ class System:
         return future
 
     def get(self, path: str, **params: Any) -> dict[str, Any]:
-        response = httpx2.get(self._url + path, params=params, timeout=30)
+        """What is there, asked again while read models are behind."""
+        end = time.monotonic() + REST_S
+        while (response := httpx2.get(self._url + path, params=params, timeout=30)).status_code == 503:
+            assert time.monotonic() < end, response.text
+            time.sleep(0.2)
         assert response.is_success, response.text
         found: dict[str, Any] = response.json()
         return found
@@ -281,6 +304,20 @@ class System:
 
     def _refund(self, nth: int, body: dict[str, Any], rested: bool) -> None:
         self._upon([one for one in self.made if one.rail != "wire"], nth, "refund", body, rested)
+
+    def _reverse(self, nth: int, body: dict[str, Any], rested: bool) -> None:
+        self._upon(self.made, nth, "reverse", body, rested)
+
+    def _contest(self, nth: int, text: str) -> None:
+        """What has been told by now, after some days."""
+        self._advance(7)
+        end = time.monotonic() + 2
+        while not (some := self.get("/v1/disputes", state="needs_response")["data"]) and time.monotonic() < end:
+            time.sleep(0.2)
+        if some:
+            dispute = some[nth % len(some)]
+            path = f"/v1/payments/{dispute['payment_id']}/disputes/{dispute['id']}/contest"
+            self._put(path, {"evidence": {"receipt": text}})
 
     def _upon(self, some: list[Made], nth: int, verb: str, body: dict[str, Any], rested: bool) -> None:
         if not some:
@@ -336,6 +373,26 @@ class System:
                 self.simulation.advance(14)
             time.sleep(1)
 
+    def settle(self) -> None:
+        """Weeks later, once every route has told of every day."""
+        for _ in range(3):
+            self.simulation.advance(14)
+            time.sleep(0.2)
+        now = datetime.fromisoformat(self.simulation.get("/now").json()["now"])
+        asked = {one["route"]: one["rail"] for payment in self.payments() for one in payment["requests"]}
+        last = {
+            route: now.astimezone(ZONES.get(Rail(rail), UTC)).date() - timedelta(days=1)
+            for route, rail in asked.items()
+        }
+        until(lambda: last.items() <= self._settled().items(), seconds=REST_S)
+
+    def _settled(self) -> dict[str, date]:
+        """The last day that was passed, by route."""
+        text = httpx2.get(f"{self._url}/metrics", timeout=30).text
+        samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
+        days = {one.labels["route"]: one.value for one in samples if one.name == "settlement_day_seconds"}
+        return {route: datetime.fromtimestamp(began, UTC).date() for route, began in days.items()}
+
     def told(self, what: str, some: list[dict[str, Any]]) -> str:
         """The story of these payments, and what the simulator has of them."""
         names = {request["id"] for one in some for request in one["requests"]}
@@ -356,25 +413,19 @@ def is_for_later(payment: dict[str, Any]) -> bool:
 
 # What must be so in the end, worked out from the simulator's file and from what the API shows.
 
-IN = {"capture": 1, "collect": 1, "refund": -1, "payout": -1}
-"""What an operation brings the book."""
-
 
 class Effects:
-    """What the simulator wrote into its file, line by line."""
+    """What the simulator wrote into its file, line by line, and of what was asked what was done in the end."""
 
     def __init__(self, path: Path) -> None:
         self.approved: dict[str, dict[str, Any]] = {}
-        returned: set[str] = set()
-        for line in path.read_text().splitlines():
-            effect = json.loads(line)
-            name = effect["request_id"].removesuffix("-return")[-REQUEST_ID:]
-            if effect["operation"] == "return":
-                returned.add(name)
-            elif effect["outcome"] == "approved":
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        self.all = [line for line in lines if "rail" in line]
+        for effect in self.all:
+            name = effect["request_id"][-REQUEST_ID:]
+            if effect["operation"] not in BY_ITSELF and effect["outcome"] == "approved":
                 assert name not in self.approved, f"done twice: {effect} and {self.approved[name]}"
                 self.approved[name] = effect
-        self.returned = returned
 
 
 def must_agree(system: System, found: list[dict[str, Any]], effects: Effects) -> None:
@@ -389,40 +440,65 @@ def must_agree(system: System, found: list[dict[str, Any]], effects: Effects) ->
             assert effect is not None, tell()
             did = (effect["rail"], effect["operation"], effect["amount"], effect["currency"])
             assert did == (request["rail"], request["operation"], request["amount"], payment["currency"]), tell()
+            assert bool(request["settlement_id"]) is (request["operation"] in MOVES), tell()
         else:
             assert request["state"] == "failed", tell()
-            assert effect is None or name in effects.returned, tell()
+            assert effect is None, tell()
     for payment in found:
         sums: Counter[str] = Counter()
         for request in payment["requests"]:
-            sums[request["operation"]] += request["amount"] * (request["state"] == "done")
+            sums[request["operation"]] += (request["amount"] - request["returned"]) * (request["state"] == "done")
+            sums["returned"] += request["returned"] * (request["operation"] in ("capture", "collect", "payout"))
         tell = partial(system.told, "Its sums are not its requests'", [payment])
         assert payment["authorized"] == sums["authorize"] + sums["increment"], tell()
-        assert payment["captured"] == sums["capture"] + sums["collect"], tell()
-        assert payment["refunded"] == sums["refund"] <= payment["captured"], tell()
+        assert payment["refunded"] == sums["refund"], tell()
+        assert payment["reversed"] == sums["reverse"], tell()
+        assert payment["returned"] == sums["returned"], tell()
+        if payment["direction"] == "in":
+            assert payment["captured"] == sums["capture"] + sums["collect"] + sums["returned"], tell()
 
 
-def must_balance(system: System, found: list[dict[str, Any]], effects: Effects) -> None:
-    """Each clearing account has what its rail did, and the merchant the other side of it; only what stands waits."""
-    failed = {request["id"] for one in found for request in one["requests"] if request["state"] == "failed"}
-    did: Counter[str] = Counter()
-    for name, effect in effects.approved.items():
-        if name not in failed:  # Returned before Daybook heard that it had settled.
-            did[effect["rail"]] += IN.get(effect["operation"], 0) * effect["amount"]
-    stand: Counter[str] = Counter()
-    for payment in found:
-        if payment["status"] == "requires_capture":
-            stand["card"] += payment["authorized"] - payment["captured"]
+def must_balance(system: System, effects: Effects) -> None:
+    """Rails owe nothing any more, and have paid what their books say; the merchant has what was theirs, and only what
+    was reported twice is left."""
+    did, twice, fees_kept = Counter[str](), Counter[str](), fees(system.simulation)
+    for effect, amount, times in moved(effects.all):
+        did[effect["rail"]] += amount
+        twice[effect["rail"]] += amount * (times - 1)
+    expected = came(system.simulation)
     listed = system.get("/v1/balances", book="main")["data"]
     accounts: Mapping[str, Counter[str]] = defaultdict(Counter, {one["code"]: Counter(_totals(one)) for one in listed})
+
+    def net(code: str) -> int:
+        """Debits less credits."""
+        return accounts[code]["debits"] - accounts[code]["credits"]
+
+    settled = system.get("/v1/settlements", limit=100)
+    assert not settled["has_more"]
+    breaks: Counter[str] = Counter()
+    suspended: Counter[str] = Counter()
+    for settlement in settled["data"]:
+        for one in settlement["breaks"]:
+            breaks[settlement["rail"]] += one["moved"]
+            suspended[settlement["currency"]] += one["moved"]
+    assert +breaks == +twice and -breaks == -twice, (breaks, twice, settled)
     for rail, currency in MERCHANTS.items():
-        clearing, merchant = accounts[f"clearing:{rail}:{currency}"], accounts[rail]
-        story = f"{rail}: {did}, {stand}, {dict(accounts)}"
-        assert clearing["debits"] - clearing["credits"] == did[rail], story
-        assert merchant["credits"] - merchant["debits"] == FUNDS + did[rail], story
-        assert (clearing["pending_debits"], clearing["pending_credits"]) == (stand[rail], 0), story
-        assert (merchant["pending_debits"], merchant["pending_credits"]) == (0, stand[rail]), story
-    assert not [code for code in accounts if code.startswith("suspense")], dict(accounts)
+        story = f"{rail}: {did}, {expected}, {dict(accounts)}"
+        assert net(f"clearing:{rail}:{currency}") == 0, story
+        assert net(f"settlement:{rail}:{currency}") == expected[rail], story
+        assert net(f"fees:{rail}:{currency}") == (fees_kept if rail == "card" else 0), story
+        assert net(rail) == -FUNDS - did[rail], story
+        assert net(f"suspense:{currency}") == -suspended[currency], story
+
+
+def must_wait_for_nothing(system: System, found: list[dict[str, Any]]) -> None:
+    """Only what was authorized and neither captured nor given up is still set aside."""
+    stand = sum(one["authorized"] - one["captured"] for one in found if one["status"] == "requires_capture")
+    listed = system.get("/v1/balances", book="main")["data"]
+    waits = {one["code"]: (one["pending_debits"], one["pending_credits"]) for one in listed}
+    expected = {"card": (0, stand), "clearing:card:EUR": (stand, 0)}
+    for code, pending in waits.items():
+        assert pending == expected.get(code, (0, 0)), (code, waits)
 
 
 def _totals(account: dict[str, Any]) -> dict[str, int]:
@@ -444,10 +520,13 @@ def carry_out(plan: list[Step], server: Any, template: str) -> Counter[str]:
                 system.begin()
                 for each in plan:
                     system.do(each)
+                system.come_to_rest()
+                system.settle()
                 found = system.come_to_rest()
                 effects = Effects(system.simulation.books)
                 must_agree(system, found, effects)
-                must_balance(system, found, effects)
+                must_balance(system, effects)
+                must_wait_for_nothing(system, found)
                 must_answer_again(system)
                 assert Effects(system.simulation.books).approved == effects.approved
             with PostgresLog(dsn) as log:
@@ -455,7 +534,7 @@ def carry_out(plan: list[Step], server: Any, template: str) -> Counter[str]:
         except Exception as error:
             error.add_note(f"The plan was {plan}")
             raise
-    return Counter(f"{one['rail']} {one['operation']}" for one in effects.approved.values())
+    return Counter(f"{one['rail']} {one['operation']}" for one in effects.all if one["outcome"] == "approved")
 
 
 def some_plans() -> list[list[Step]]:
@@ -485,3 +564,4 @@ def test_whatever_befalls_payments_the_books_agree(server: Any, template: str) -
         running = [carrying.submit(carry_out, plan, server, template) for plan in drawn]
         done = sum((each.result() for each in running), Counter[str]())
     assert done.keys() >= {"card authorize", "card capture", "ach collect", "upi collect", "wire payout"}, done
+    assert {name.partition(" ")[2] for name in done} >= {"disputed", "contest", "reverse", "return"}, done

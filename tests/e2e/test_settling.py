@@ -1,7 +1,7 @@
 """What rails report is booked by itself, to the cent of their own books, whoever else books it and whatever dies."""
 
-import csv
-from collections import Counter, defaultdict
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +17,7 @@ from adapters.postgres.log import PostgresLog
 from adapters.rails.wiring import Wiring, simulated
 from replay.verify import verify
 from tests.serving import Caller, serving, until
+from tests.settled import came, fees
 from tests.simulating import Simulation, simulating
 
 CARD = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
@@ -115,46 +116,13 @@ def shop(database: str, rails: Simulation, *, wiring: Wiring | None = None) -> I
         yield found
 
 
-def card_sums(simulation: Simulation) -> tuple[int, int]:
-    """What the acquirers' files of all days come to: net and fees, by their own totals."""
-    days = {effect["day"] for effect in simulation.effects("card")}
-    rows = [row for day in days for row in csv.reader(simulation.get(f"/settlement/card/{day}").text.splitlines())]
-    totals = [row for row in rows if row[0] == "T"]
-    return sum(int(row[5]) for row in totals), sum(int(row[4]) for row in totals)
-
-
-SIGNS = {
-    **{"capture": 1, "collect": 1, "refund": -1, "payout": -1},
-    **{"disputed": -1, "dispute_won": 1, "dispute_lost": 0},
-}
-
-
-def sums(simulation: Simulation) -> dict[str, int]:
-    """What each rail has paid, worked out from what its books say that it did."""
-    effects = simulation.effects()
-    of_reference = {(one["rail"], one["reference"]): one for one in effects}
-    came: defaultdict[str, int] = defaultdict(int)
-    for one in effects:
-        if one["outcome"] != "approved":
-            continue
-        sign = SIGNS.get(one["operation"], 0)
-        if one["rail"] == "ach":
-            sign = (1 if one["detail"]["direction"] == "debit" else -1) * (-1 if one["operation"] == "return" else 1)
-        elif one["operation"] in ("reverse", "return"):
-            sign = -SIGNS[of_reference[one["rail"], one["original"]]["operation"]]
-        came[one["rail"]] += sign * one["amount"] * (1 + ("twice" in one["detail"] or "reported" in one["detail"]))
-    net, _ = card_sums(simulation)
-    return {**came, "card": net}
-
-
 def must_be_settled(customer: Shop, simulation: Simulation) -> None:
     """Nothing is owed any more, and what the rails paid and kept is what they say."""
-    balances = customer.balances()
-    expected, (_, fees) = sums(simulation), card_sums(simulation)
+    balances, expected = customer.balances(), came(simulation)
     for rail, currency in MERCHANTS.items():
         assert balances.get(f"clearing:{rail}:{currency}", 0) == 0, (rail, balances)
-        assert balances.get(f"settlement:{rail}:{currency}", 0) == expected.get(rail, 0), (rail, balances, expected)
-    assert balances.get("fees:card:EUR", 0) == fees
+        assert balances.get(f"settlement:{rail}:{currency}", 0) == expected[rail], (rail, balances, expected)
+    assert balances.get("fees:card:EUR", 0) == fees(simulation)
     assert not [code for code in balances if code.startswith("suspense")], balances
 
 
@@ -280,6 +248,28 @@ def test_what_comes_back_after_it_settled(database: str, rails: Simulation) -> N
         assert customer.read(paid["id"])["returned"] == 5130
         balances = customer.balances()
         assert (balances["ach"], balances["wire"]) == (-FUNDS, -FUNDS)
+        must_be_settled(customer, rails)
+    verified(database)
+
+
+def test_an_entry_whose_answer_was_lost_waits_for_it(database: str, rails: Simulation) -> None:
+    """
+    It is known by nothing but its own id then: what the report says of it is no break, and is booked once it is known.
+    """
+    with shop(database, rails) as customer:
+        customer.begin()
+        rails.switch("ach", drop_after=1.0)
+        lost = customer.pay("ach", BANK, 900)
+        until(lambda: len(rails.effects("ach")) == 1, seconds=LONG)
+        rails.advance(9)
+        time.sleep(2)
+        assert customer.told() == {}
+
+        rails.switch("ach")
+        until(lambda: customer.told()["settled"] == 1, seconds=LONG)
+
+        assert customer.told() == {"settled": 1}
+        assert customer.read(lost["id"])["requests"][0]["settlement_id"]
         must_be_settled(customer, rails)
     verified(database)
 

@@ -32,7 +32,7 @@ class Effect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was done under a request id.
 
     Args:
-        operation: As `domain.rail.Operation`, or the rail's own word for what it does by itself: `return`.
+        operation: As `domain.rail.Operation`, or the rail's own word for what it does by itself: `return`, `disputed`.
         amount: Minor units of `currency`.
         code: The rail's own answer code. `reference`: the rail's own, under which others name this.
         at: When, by the simulator's clock. `day`: the day it settles.
