@@ -17,7 +17,14 @@ from commands.api.asking import instant
 from commands.book import OpenBook
 from commands.payment import RecordApproval, RecordSilence, StartAttempt
 from domain import ids as id_rules
-from domain.errors import REFUSALS, PaymentAnswerKnown, PaymentNotDue, PaymentUndecided, SettlementNotFound
+from domain.errors import (
+    REFUSALS,
+    OperationNotFound,
+    PaymentAnswerKnown,
+    PaymentNotDue,
+    PaymentUndecided,
+    SettlementNotFound,
+)
 from domain.money import AMOUNT_MAX
 from domain.payment import Payment
 from tests.payment_words import HEARD
@@ -190,6 +197,7 @@ def test_every_refusal(api_without_expiry: Caller, database: str) -> None:
         *refused_holds(api, cash),
         *refused_entries(api, {"cash": cash, "poor": poor, "usd": rich_id(api, "usd")}),
         *refused_payments(api, database),
+        *refused_escrows(api, cash),
         (
             f"/v1/accounts/{poor}/limits",
             {"overdraft_limit": 0, "effective_at": "2020-01-01T01:00:00+01:00"},
@@ -229,7 +237,7 @@ def test_every_refusal(api_without_expiry: Caller, database: str) -> None:
         assert response.status_code == STATUS[REFUSALS[expected["code"]]]
         assert int(response.headers["daybook-position"]) > rich["position"]
     to_itself = {PaymentAnswerKnown.code, PaymentNotDue.code, PaymentUndecided.code}
-    of_reads = {SettlementNotFound.code}
+    of_reads = {OperationNotFound.code, SettlementNotFound.code}
     assert {expected["code"] for _, _, expected in cases} == set(REFUSALS) - to_itself - of_reads
 
 
@@ -477,6 +485,125 @@ def refused_afterwards(api: Caller, payment: str, request: str) -> list[tuple[st
     ]
 
 
+def refused_escrows(api: Caller, cash: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Each refusal about escrows, on escrows that are made here: by Ann but for one."""
+    now = datetime.now(UTC)
+    soon, late = instant(now + timedelta(seconds=0.5)), instant(now + timedelta(days=1))
+    attesters = {"keys": "tester", "lift": "eve"}
+
+    def escrow(*parts: dict[str, Any], **said: Any) -> dict[str, Any]:
+        named = [name for part in parts for name in part["release"].get("conditions", [])]
+        return {
+            "book": "main",
+            "depositor": "cash",
+            "beneficiary": "xopen",
+            "amount": sum(part["amount"] for part in parts),
+            "currency": "EUR",
+            "expires_at": late,
+            "conditions": [{"name": name, "by": [attesters[name]]} for name in named],
+            "parts": parts,
+            **said,
+        }
+
+    both = {"approvals": 2, "approvers": ["tester", "eve"]}
+    deposit = {"name": "deposit", "amount": 10, "release": {"conditions": ["keys"]}}
+    rest = {"name": "rest", "amount": 20, "release": {"conditions": ["lift"], **both}}
+    fee = {"name": "fee", "amount": 5, "release": {"approvals": 1, "approvers": ["eve"]}}
+    mine = api.done("/v1/escrows", escrow(rest))["id"]
+    anns, ended, short = (
+        api.done("/v1/escrows", body, **{"Daybook-Actor": "ann"})["id"]
+        for body in (escrow(deposit, rest, fee), escrow(deposit), escrow(fee, expires_at=soon))
+    )
+    for one in (anns, ended):
+        api.done(f"/v1/escrows/{one}/conditions", {"condition": "keys"})
+    api.done(f"/v1/escrows/{anns}/approve", {"part": "rest"})
+    until(lambda: datetime.now(UTC) > now + timedelta(seconds=0.6))
+    held = id_rules.show(id_rules.ACCOUNT, id_rules.account_id(id_rules.book_id("main"), "escrow:EUR"))
+    nobody, path = f"esc_{NOWHERE}", f"/v1/escrows/{anns}"
+    return [
+        (f"/v1/escrows/{nobody}/release", {}, {"code": "escrow_not_found", "escrow_id": nobody}),
+        (f"/v1/escrows/{ended}/release", {}, {"code": "escrow_ended", "escrow_id": ended, "ended": "released"}),
+        (f"/v1/escrows/{short}/release", {}, {"code": "escrow_expired", "escrow_id": short, "expires_at": soon}),
+        (
+            f"{path}/expire",
+            {},
+            {"code": "escrow_not_due", "escrow_id": anns, "expires_at": late, "transient": True},
+        ),
+        (
+            "/v1/escrows",
+            escrow(fee, expires_at="2020-01-01T01:00:00+01:00"),
+            {"code": "escrow_expires_in_past", "expires_at": "2020-01-01T00:00:00.000000Z"},
+        ),
+        (
+            "/v1/escrows",
+            escrow(fee, beneficiary="cash"),
+            {"code": "escrow_to_same_account", "account_id": cash},
+        ),
+        (
+            f"{path}/approve",
+            {"part": "none"},
+            {"code": "escrow_part_not_found", "escrow_id": anns, "part": "none"},
+        ),
+        (
+            f"{path}/approve",
+            {"part": "deposit"},
+            {"code": "escrow_part_ended", "escrow_id": anns, "part": "deposit"},
+        ),
+        (
+            f"{path}/release",
+            {},
+            {"code": "escrow_not_ready", "escrow_id": anns, "parts": ["rest", "fee"], "transient": True},
+        ),
+        (
+            f"{path}/return",
+            {"part": "rest", "amount": 21},
+            {
+                "code": "escrow_amount_exceeded",
+                "escrow_id": anns,
+                "part": "rest",
+                "currency": "EUR",
+                "requested": 21,
+                "left": 20,
+            },
+        ),
+        (
+            f"{path}/conditions",
+            {"condition": "none"},
+            {"code": "escrow_condition_not_found", "escrow_id": anns, "condition": "none"},
+        ),
+        (
+            f"{path}/conditions",
+            {"condition": "keys"},
+            {"code": "escrow_condition_met", "escrow_id": anns, "condition": "keys"},
+        ),
+        (
+            f"{path}/conditions",
+            {"condition": "lift"},
+            {"code": "escrow_attester_unfit", "escrow_id": anns, "condition": "lift", "attester": "tester"},
+        ),
+        (
+            f"{path}/approve",
+            {"part": "fee"},
+            {"code": "escrow_approver_unfit", "escrow_id": anns, "approver": "tester"},
+        ),
+        (
+            f"/v1/escrows/{mine}/approve",
+            {"part": "rest"},
+            {"code": "escrow_approver_is_maker", "escrow_id": mine, "approver": "tester"},
+        ),
+        (
+            f"{path}/approve",
+            {"part": "rest"},
+            {"code": "escrow_approved_before", "escrow_id": anns, "approver": "tester"},
+        ),
+        (
+            "/v1/journal-entries",
+            transfer("escrow:EUR", "xopen", 1),
+            {"code": "account_holds_escrows", "account_id": held},
+        ),
+    ]
+
+
 def begun(database: str, payment: str) -> dict[str, Any]:
     """What a rail is asked first for a confirmed payment, as its answers name it."""
     payment_id = id_rules.parse(id_rules.PAYMENT, payment)
@@ -564,6 +691,9 @@ def test_no_such_path_and_no_such_method(api: Caller) -> None:
         (f"/v1/accounts/acc_{NOWHERE}/balance", 404, "account_not_found"),
         (f"/v1/journal-entries/acc_{NOWHERE}", 404, "entry_not_found"),
         (f"/v1/journal-entries/je_{NOWHERE}", 404, "entry_not_found"),
+        (f"/v1/escrows/esc_{NOWHERE}", 404, "escrow_not_found"),
+        (f"/v1/settlements/set_{NOWHERE}", 404, "settlement_not_found"),
+        (f"/v1/attempts/{'0' * 22}", 404, "operation_not_found"),
         ("/v1/journal-entries?account=cash", 400, "invalid_request"),
         (f"/v1/accounts/acc_{NOWHERE}?account=acc_{NOWHERE}", 400, "invalid_request"),
         ("/v1/accounts?colour=red", 400, "invalid_request"),
