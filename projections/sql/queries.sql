@@ -330,7 +330,8 @@ WITH t AS (
 )
 SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, reversed_by, value_date, actor,
        description, reference, metadata, captures, recipe, postings, ARRAY(
-           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid)
+           SELECT coalesce((SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid),
+                           daybook.account_code((line ->> 0)::uuid))
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes, CASE WHEN %(accounts)s::boolean THEN ARRAY(
            SELECT (SELECT to_jsonb(accounts) FROM accounts WHERE account_id = (line ->> 0)::uuid)
@@ -413,7 +414,8 @@ WITH RECURSIVE t AS (
 )
 SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, reversed_by, value_date, actor,
        description, reference, metadata, captures, recipe, postings, ARRAY(
-           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid)
+           SELECT coalesce((SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid),
+                           daybook.account_code((line ->> 0)::uuid))
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes, CASE WHEN %(accounts)s::boolean THEN ARRAY(
            SELECT (SELECT to_jsonb(accounts) FROM accounts WHERE account_id = (line ->> 0)::uuid)
@@ -517,7 +519,8 @@ WITH t AS (
 )
 SELECT as_of, head, entry_id, book_id, page.position, recorded_at, reverses, reversed_by, value_date, actor,
        description, reference, metadata, captures, recipe, postings, ARRAY(
-           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid)
+           SELECT coalesce((SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid),
+                           daybook.account_code((line ->> 0)::uuid))
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes, CASE WHEN %(accounts)s::boolean THEN ARRAY(
            SELECT (SELECT to_jsonb(accounts) FROM accounts WHERE account_id = (line ->> 0)::uuid)
@@ -534,7 +537,8 @@ WITH t AS (
 )
 SELECT as_of, head, entry_id, book_id, position, recorded_at, reverses, reversed_by, value_date, actor,
        description, reference, metadata, captures, recipe, postings, ARRAY(
-           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid)
+           SELECT coalesce((SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid),
+                           daybook.account_code((line ->> 0)::uuid))
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes
 FROM t
@@ -564,8 +568,10 @@ WITH t AS (
        AND (%(status)s::text IS NULL OR status = %(status)s)
      ORDER BY position LIMIT %(limit)s)
 )
-SELECT as_of, head, hold_id, page.book_id, page.account_id, source.code AS account_code, destination_id,
-       destination.code AS destination_code, page.status, amount, captured, remaining, page.currency, expires_at,
+SELECT as_of, head, hold_id, page.book_id, page.account_id,
+       coalesce(source.code, daybook.account_code(page.account_id)) AS account_code, destination_id,
+       coalesce(destination.code, daybook.account_code(destination_id)) AS destination_code, page.status, amount,
+       captured, remaining, page.currency, expires_at,
        actor, recorded_at, description, reference, page.metadata, page.version, changed
 FROM t
 LEFT JOIN page ON true
@@ -579,8 +585,10 @@ WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 )
-SELECT as_of, head, hold_id, holds.book_id, holds.account_id, source.code AS account_code, destination_id,
-       destination.code AS destination_code, holds.status, amount, captured, remaining, holds.currency, expires_at,
+SELECT as_of, head, hold_id, holds.book_id, holds.account_id,
+       coalesce(source.code, daybook.account_code(holds.account_id)) AS account_code, destination_id,
+       coalesce(destination.code, daybook.account_code(destination_id)) AS destination_code, holds.status, amount,
+       captured, remaining, holds.currency, expires_at,
        actor, recorded_at, description, reference, holds.metadata, holds.version, changed
 FROM t
 LEFT JOIN holds ON hold_id = %(hold)s
@@ -654,7 +662,8 @@ WITH t AS (
        AND position > (SELECT position FROM payments WHERE payment_id = %(before)s)
      ORDER BY position LIMIT %(limit)s)
 )
-SELECT as_of, head, payment_id, page.book_id, page.account_id, code AS account_code, direction, page.status,
+SELECT as_of, head, payment_id, page.book_id, page.account_id,
+       coalesce(accounts.code, daybook.account_code(page.account_id)) AS account_code, direction, page.status,
        amount, page.currency, authorized, captured, refunded, reversed, returned, disputed, capture, rail, route,
        method, action, declined, contradicted, approvals, approvers, approved, validation, expires_at, lapses_at,
        description, reference, descriptor, page.metadata, maker, created_at, changed_at,
@@ -676,7 +685,8 @@ WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 )
-SELECT as_of, head, payment_id, payments.book_id, payments.account_id, code AS account_code, direction, payments.status,
+SELECT as_of, head, payment_id, payments.book_id, payments.account_id,
+       coalesce(accounts.code, daybook.account_code(payments.account_id)) AS account_code, direction, payments.status,
        amount, payments.currency, authorized, captured, refunded, reversed, returned, disputed, capture, rail, route,
        method, action, declined, contradicted, approvals, approvers, approved, validation, expires_at, lapses_at,
        description, reference, descriptor, payments.metadata, maker, created_at, changed_at,
@@ -730,7 +740,7 @@ WITH t AS (
      ORDER BY position LIMIT %(limit)s)
 )
 SELECT as_of, head, request_id, to_jsonb(page) AS request, payments.currency, action ->> 'expires_at' AS until,
-       code_of.code AS account_code
+       coalesce(code_of.code, daybook.account_code(page.account_id)) AS account_code
 FROM t
 LEFT JOIN page ON true
 LEFT JOIN payments USING (payment_id)
@@ -744,7 +754,7 @@ WITH t AS (
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 )
 SELECT as_of, head, request_id, to_jsonb(q) AS request, payments.currency, action ->> 'expires_at' AS until,
-       accounts.code AS account_code
+       coalesce(accounts.code, daybook.account_code(q.account_id)) AS account_code
 FROM t
 LEFT JOIN payment_requests AS q ON request_id = %(request)s AND operation = ANY (%(operations)s::text[])
 LEFT JOIN payments USING (payment_id)
@@ -763,8 +773,10 @@ WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 )
-SELECT as_of, head, hold_id, holds.book_id, holds.account_id, source.code AS account_code, destination_id,
-       destination.code AS destination_code, holds.status, amount, captured, remaining, holds.currency, expires_at,
+SELECT as_of, head, hold_id, holds.book_id, holds.account_id,
+       coalesce(source.code, daybook.account_code(holds.account_id)) AS account_code, destination_id,
+       coalesce(destination.code, daybook.account_code(destination_id)) AS destination_code, holds.status, amount,
+       captured, remaining, holds.currency, expires_at,
        actor, recorded_at, description, reference, holds.metadata, holds.version, changed
 FROM t
 LEFT JOIN holds ON hold_id = ANY (%(holds)s::uuid[])
@@ -780,7 +792,8 @@ WITH t AS (
 )
 SELECT as_of, head, entry_id, book_id, position, recorded_at, reverses, reversed_by, value_date, actor,
        description, reference, metadata, captures, recipe, postings, ARRAY(
-           SELECT (SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid)
+           SELECT coalesce((SELECT code FROM accounts WHERE account_id = (line ->> 0)::uuid),
+                           daybook.account_code((line ->> 0)::uuid))
            FROM jsonb_array_elements(postings) WITH ORDINALITY AS lines (line, n) ORDER BY n
        ) AS codes
 FROM t
@@ -938,7 +951,7 @@ WITH t AS (
        AND position > (SELECT position FROM disputes WHERE dispute_id = %(before)s)
      ORDER BY position LIMIT %(limit)s)
 )
-SELECT as_of, head, page.*, code_of.code AS account_code
+SELECT as_of, head, page.*, coalesce(code_of.code, daybook.account_code(page.account_id)) AS account_code
 FROM t
 LEFT JOIN page ON true
 LEFT JOIN accounts AS code_of ON code_of.account_id = page.account_id
@@ -951,7 +964,7 @@ WITH t AS (
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 )
 SELECT as_of, head, disputes.*, payments.book_id, payments.account_id, payments.currency, payments.rail,
-       payments.route, accounts.code AS account_code
+       payments.route, coalesce(accounts.code, daybook.account_code(payments.account_id)) AS account_code
 FROM t
 LEFT JOIN disputes ON dispute_id = %(dispute)s
 LEFT JOIN payments USING (payment_id)
@@ -999,8 +1012,10 @@ WITH t AS (
        AND position > (SELECT position FROM escrows WHERE escrow_id = %(before)s)
      ORDER BY position LIMIT %(limit)s)
 )
-SELECT as_of, head, escrow_id, page.book_id, depositor_id, depositor.code AS depositor_code, beneficiary_id,
-       beneficiary.code AS beneficiary_code, page.status, amount, released, returned, suspended, page.currency,
+SELECT as_of, head, escrow_id, page.book_id, depositor_id,
+       coalesce(depositor.code, daybook.account_code(depositor_id)) AS depositor_code, beneficiary_id,
+       coalesce(beneficiary.code, daybook.account_code(beneficiary_id)) AS beneficiary_code, page.status, amount,
+       released, returned, suspended, page.currency,
        expires_at, on_expiry, conditions, met, return_terms, returns, maker, description, reference, page.metadata,
        created_at, changed_at, page.version, changed,
        ARRAY(SELECT to_jsonb(p) FROM escrow_parts AS p WHERE p.escrow_id = page.escrow_id ORDER BY p.number) AS parts
@@ -1016,8 +1031,10 @@ WITH t AS (
     SELECT min(coalesce(notification_id, 0)) AS as_of, daybook.head() AS head
     FROM unnest(%(projections)s::text[]) AS wanted (name) LEFT JOIN tracking ON application_name = name
 )
-SELECT as_of, head, escrow_id, escrows.book_id, depositor_id, depositor.code AS depositor_code, beneficiary_id,
-       beneficiary.code AS beneficiary_code, escrows.status, amount, released, returned, suspended, escrows.currency,
+SELECT as_of, head, escrow_id, escrows.book_id, depositor_id,
+       coalesce(depositor.code, daybook.account_code(depositor_id)) AS depositor_code, beneficiary_id,
+       coalesce(beneficiary.code, daybook.account_code(beneficiary_id)) AS beneficiary_code, escrows.status, amount,
+       released, returned, suspended, escrows.currency,
        expires_at, on_expiry, conditions, met, return_terms, returns, maker, description, reference, escrows.metadata,
        created_at, changed_at, escrows.version, changed,
        ARRAY(SELECT to_jsonb(p) FROM escrow_parts AS p WHERE p.escrow_id = escrows.escrow_id ORDER BY p.number) AS parts
