@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
 BOOK: Final = "main"
 PATIENCE_S: Final = 60.0
-DAYS: Final = 5
-"""Within which an ACH debit is settled, and a payer has found something to dispute."""
-REVIEW_DAYS: Final = 7
-"""Within which a dispute that was contested is closed."""
+DAYS: Final = 4
+"""Within which an ACH debit is settled."""
 
 _CARD: Final = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
 _POOR: Final = {**_CARD, "token": "tok_declined_insufficient_funds", "last4": "9995"}
@@ -136,15 +134,11 @@ class Tour:
         """The payer disputes it; it is contested, and won."""
         began = time.monotonic()
         paid = self._made("disputed")
-        if not self._client.read_payment(paid.id).disputes:
-            self._pass(DAYS)
-        disputed = self._wait(paid.id, lambda one: one.disputes)
+        disputed = self._wait(paid.id, lambda one: one.disputes, days=1)
         dispute = disputed.disputes[0]
         evidence = {"receipt": "winning evidence: signed for at the door"}
         self._client.contest_dispute(paid.id, dispute.id, evidence, key="demo:contest")
-        if dispute.state != "won":
-            self._pass(REVIEW_DAYS)
-        won = self._wait(paid.id, lambda one: one.disputes[0].state == "won")
+        won = self._wait(paid.id, lambda one: one.disputes[0].state == "won", days=1)
         return self._told("It is disputed, contested and won", won, time.monotonic() - began, amount=dispute.amount)
 
     def _made(self, key: str) -> "ChangedPayment":
@@ -165,12 +159,15 @@ class Tour:
         rail = requests[0].rail if requests else ""
         return what, rail, f"{shown} {paid.currency}", paid.status, ", ".join(steps), f"{took_s:.1f}"
 
-    def _wait(self, payment: str, condition: Callable[["PaymentStory"], object]) -> "PaymentStory":
+    def _wait(self, payment: str, condition: Callable[["PaymentStory"], object], *, days: int = 0) -> "PaymentStory":
+        """The payment once it is so; `days` go by at the rails each second until then."""
         until = time.monotonic() + PATIENCE_S
         while not condition(found := self._client.read_payment(payment)):
             if time.monotonic() > until:
                 raise Failed(f"{payment} is still {found.status}")
-            time.sleep(0.1)
+            if days:
+                self._pass(days)
+            time.sleep(1.0 if days else 0.1)
         return found
 
     def _switch(self, rail: str, switches: dict[str, Any]) -> None:

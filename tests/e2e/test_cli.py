@@ -502,7 +502,7 @@ def test_a_port_in_use(daybook: Daybook) -> None:
 def test_demo(daybook: Daybook) -> None:
     """
     The demo shows balances now and before an entry, a refusal, a payment on each rail, one declined, one whose answer
-    was lost, and what to try; twice books nothing twice, and pays nothing twice.
+    was lost, a dispute won, all of it settled, and what to try; twice books nothing twice, and pays nothing twice.
     """
     first = _demo(daybook)
     events = head(daybook.environment["DATABASE_URL"])
@@ -516,6 +516,7 @@ def test_demo(daybook: Daybook) -> None:
         assert [shown.count(f" {rail} ") > 0 for rail in ("card", "ach", "upi", "wire")] == [True] * 4
         assert (shown.count("requires_payment_method"), shown.count("(asked again)")) == (1, 1)
         assert (shown.count(" agree "), shown.count("DIFFER")) == (4, 0)
+        assert re.search(r"card:EUR .* 0.00 EUR .* 68.49 EUR .* 17.01 EUR .* 85.50 EUR .* 85.50 EUR", shown)
     assert "23 of them had been answered before" in second
     assert head(daybook.environment["DATABASE_URL"]) == events
     assert daybook("verify").code == 0
