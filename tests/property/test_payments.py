@@ -55,7 +55,8 @@ from tests.support import BOOK, NOW, Reports, asked, books_of, desk, open_accoun
 RAILS = ["card", "ach", "wire", "upi"]
 MERCHANTS = ["shop", "full", "purse", "debt"]
 PAYMENTS_MAX = 8
-WALKS, BATCHES = (2000, 120) if os.environ.get("DAYBOOK_HYPOTHESIS") == "long" else (60, 60)
+LONG = os.environ.get("DAYBOOK_HYPOTHESIS") == "long"
+WALKS, BATCHES = (2000, 120) if LONG else (60, 60)
 """Random walks, and the batches of each."""
 NOWHERE = UUID(int=5)
 MAKER = "tester"
@@ -1391,7 +1392,7 @@ class Payments(RuleBasedStateMachine):
         return streams
 
 
-TestPayments = Payments.TestCase
+TestPayments = pytest.mark.timeout(7200 if LONG else 400)(Payments.TestCase)
 TestPayments.settings = settings(max_examples=settings().max_examples // 3)
 
 
