@@ -758,7 +758,7 @@ class Stopping(Exception):
 
 
 class Unavailable(Exception):
-    """The store cannot be reached or did not answer in time; nothing was applied and the key is unused."""
+    """The store or a bank cannot be reached or did not answer in time; nothing was applied and the key is unused."""
 
 
 class OutcomeUnknown(Exception):

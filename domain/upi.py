@@ -259,6 +259,17 @@ def limits_for(kind: Kind, user: User, day: date, limits: Sequence[Limits] = LIM
     return max(fit, key=lambda row: row.effective_from, default=None)
 
 
+def most(operation: Operation, flow: str, now: datetime, limits: Sequence[Limits] = LIMITS) -> int | None:
+    """What the scheme lets an ordinary user pay by a merchant's instruction at once, paise; None: without limit.
+
+    Whether they are one, and what they paid in the same day, only their bank knows.
+    """
+    kind = kind_of(operation, flow)
+    user = User.MERCHANT if kind is Kind.M2P else User.STANDARD
+    row = limits_for(kind, user, day_of(now), limits)
+    return 0 if row is None or not row.enabled else row.per_payment
+
+
 def allowed(
     kind: Kind,
     user: User,

@@ -15,13 +15,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import account as account_rules
+from domain import upi
 from domain.clearing import Books
 from domain.errors import Refusal
 from domain.events import PaymentValidated
 from domain.payment import Payment, Status
 from domain.policy import CONDITIONS, VALIDATORS, Policy, Rule, limits_of, shown_rule
 from domain.posting import Side
-from domain.rail import BankAccount, Method
+from domain.rail import BankAccount, Method, Operation, UpiAddress
 
 OUTSIDE: Final = ("risk", "sanctions")
 """Those that are asked through a port."""
@@ -115,7 +116,7 @@ def validated(rule: Rule, votes: Sequence[Vote]) -> PaymentValidated:
 def votes(payment: Payment, policy: Policy, books: Books, heard: Iterable[Vote]) -> list[Vote]:
     """Everyone's, in one order; `heard` are those from outside."""
     told = {vote.validator: vote for vote in heard if vote.validator in OUTSIDE}
-    ours = [approval(payment), funds(payment, books), limits(payment, policy), mandate(payment)]
+    ours = [approval(payment), funds(payment, books), limits(payment, policy, books.now), mandate(payment)]
     outside = [told.get(name) or Vote(validator=name, verdict=Verdict.ABSTAIN, reason="not_asked") for name in OUTSIDE]
     return [*ours, *outside]
 
@@ -151,19 +152,33 @@ def funds(payment: Payment, books: Books) -> Vote:
     return _allow("funds", "covered", details)
 
 
-def limits(payment: Payment, policy: Policy) -> Vote:
-    """The amount keeps to every limit that the policy sets for its currency, direction and method."""
+def limits(payment: Payment, policy: Policy, now: datetime) -> Vote:
+    """The amount keeps to its rail's limit, and to every one of the policy for its currency, direction and method."""
     intent = payment.intent
     assert payment.method is not None, payment
     found = limits_of(policy, direction=intent.direction, currency=intent.currency, method=_kind(payment.method))
     most = min((limit.amount_max for limit in found if limit.amount_max is not None), default=None)
     least = max((limit.amount_min for limit in found if limit.amount_min is not None), default=None)
+    of_rail = _limit_of_rail(payment, now)
     details = {"amount": intent.amount, "amount_min": least, "amount_max": most}
+    if of_rail is not None:
+        details["rail_limit"] = of_rail
+        if intent.amount > of_rail:
+            return _deny("limits", "above_rail_limit", details)
     if most is not None and intent.amount > most:
         return _deny("limits", "above_amount_max", details)
     if least is not None and intent.amount < least:
         return _deny("limits", "below_amount_min", details)
-    return _allow("limits", "within_limits" if found else "no_limit", details if found else {})
+    limited = bool(found) or of_rail is not None
+    return _allow("limits", "within_limits" if limited else "no_limit", details if limited else {})
+
+
+def _limit_of_rail(payment: Payment, now: datetime) -> int | None:
+    """What its rail lets anybody pay at once on that day, if that is known."""
+    intent, method = payment.intent, payment.method
+    if not isinstance(method, UpiAddress) or intent.currency != upi.CURRENCY:
+        return None
+    return upi.most(Operation.COLLECT if intent.direction == "in" else Operation.PAYOUT, method.flow, now)
 
 
 def mandate(payment: Payment) -> Vote:

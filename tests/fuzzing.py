@@ -67,6 +67,7 @@ NOT_TO_SUCCEED: Final = {
     "POST /v1/payments/{payment}/disputes/{dispute}/accept",
     "POST /v1/payments/{payment}/requests/{request}/resolve",
     "GET /v1/disputes/{dispute}",
+    "GET /v1/upi/addresses/{address}",
     "POST /v1/rails/{rail}/breaker",
     "POST /v1/rails/{rail}/routes/{route}/breaker",
 }

@@ -61,6 +61,7 @@ from adapters.client.resources import (
     SettlementStory,
     Side,
     TrialBalance,
+    UpiAddress,
     Validation,
     Validator,
 )
@@ -1225,6 +1226,11 @@ def list_rails() -> Listing[RailHealth]:
     """The rails and routes that payments go by from there, and how they do."""
     call = Call(method="GET", path="/v1/rails", decode=_decoder(Page[RailHealth]))
     return Listing(call=call, cursor=lambda rail: rail.rail)
+
+
+def read_upi_address(address: str) -> Call[UpiAddress]:
+    """Whose a UPI address is; whoever pays them sees the name first."""
+    return Call(method="GET", path=f"/v1/upi/addresses/{_step(address)}", decode=_decoder(UpiAddress))
 
 
 def decide_route(

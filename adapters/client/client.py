@@ -210,6 +210,7 @@ class _Client:
     read_event_catalogue = Method(calls.read_event_catalogue)
     read_error_catalogue = Method(calls.read_error_catalogue)
     list_rails = Lister(calls.list_rails)
+    read_upi_address = Method(calls.read_upi_address)
     validate_payment = Method(calls.validate_payment)
     decide_route = Method(calls.decide_route)
     override_rail = Method(calls.override_rail)

@@ -1115,6 +1115,16 @@ class RailHealth(Resource, frozen=True, kw_only=True):
     routes: list[RouteHealth]
 
 
+class UpiAddress(Resource, frozen=True, kw_only=True):
+    """Whose a UPI address is, as its bank says. `account`: `savings`, `current`, or what else the bank calls it."""
+
+    object: Literal["upi_address"]
+    address: str
+    name: str
+    merchant: bool
+    account: str
+
+
 class LogEvent(Resource, frozen=True, kw_only=True):
     """An event of the log. `stream` is the id of what it happened to.
 

@@ -44,9 +44,9 @@ afterwards. Its whole life, every status and what leads from one to another:
 
 Once it is confirmed and approved, and before any rail hears of it, validators vote, and the rule of the book's policy
 decides. Of one that does not pass, `validation` says who denied it and why: `above_amount_max` and `below_amount_min`
-are limits of the policy, for another method or another amount; `insufficient_funds` and what else an account refuses
-is mended on the account; another method, or the same tried again, is validated anew. While somebody whose word it
-depends on is not heard, it rests, and they are asked again.""",
+are limits of the policy, `above_rail_limit` is one of UPI itself, for another method or another amount;
+`insufficient_funds` and what else an account refuses is mended on the account; another method, or the same tried again,
+is validated anew. While somebody whose word it depends on is not heard, it rests, and they are asked again.""",
     "Settlements": "What rails report of their days: what settled, what came back, and what fits nothing.",
     "Disputes": "What payers dispute: a rail takes the money back at once, and says in the end who was right.",
     "Escrows": """Money of a depositor, set apart for a beneficiary in parts. A part is released once its conditions are

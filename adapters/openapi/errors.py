@@ -121,6 +121,12 @@ OTHERS: Final = [
         "The rail has no such route.",
         "`GET /v1/rails` says which it has.",
     ),
+    _request(
+        "upi_address_not_found",
+        404,
+        "Nobody has this UPI address.",
+        "Its bank knows no such address, or it is none: `name@handle`.",
+    ),
     _request("path_not_found", 404, "There is nothing at this path.", "No route has this path; see /openapi.json."),
     _request(
         "method_not_allowed",
@@ -190,7 +196,7 @@ OTHERS: Final = [
     _server(
         "unavailable",
         503,
-        "The store cannot be reached or did not answer in time; nothing was applied and the key is unused.",
+        "The store or a bank cannot be reached or did not answer in time; nothing was applied and the key is unused.",
         "Ask again after `Retry-After`.",
     ),
     _server(

@@ -16,6 +16,7 @@ from adapters.client import resources
 from adapters.web import qr
 from adapters.web.consensus import ToValidate
 from adapters.web.rails import DecideRoute, OverrideBreaker
+from adapters.web.upi import UpiAddressRead
 from commands.account import ChangeLimits, CloseAccount, FreezeAccount, OpenAccount, UnfreezeAccount
 from commands.batch import PostBatch
 from commands.book import OpenBook
@@ -1291,6 +1292,17 @@ OPERATIONS: Final[list[Operation]] = [
             "card": Example(body={"amount": 1999, "currency": "EUR", "method": "card:visa"}),
             "explored": Example(body={"amount": 1999, "currency": "EUR", "method": "card", "draw": 1}),
         },
+    ),
+    Operation(
+        id="read_upi_address",
+        method="get",
+        path="/v1/upi/addresses/{address}",
+        tag="Rails",
+        summary="Whose a UPI address is, by the name to be seen before they are paid",
+        model=UpiAddressRead,
+        answers=resources.UpiAddress,
+        errors=("rail_not_found", "upi_address_not_found"),
+        examples={"asha": Example(path={"address": "asha@okbank"}, refused="rail_not_found")},
     ),
     Operation(
         id="override_rail",

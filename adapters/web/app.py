@@ -27,10 +27,11 @@ from adapters.postgres.reads import PostgresReads
 from adapters.postgres.secrets import client_secrets
 from adapters.postgres.store import PostgresEventStore
 from adapters.projector import Projector
+from adapters.rails.upi.rail import UpiRail
 from adapters.rails.wiring import NO_RAILS, Wiring, connected
 from adapters.settling import Settling, Told
 from adapters.validators import PLACEHOLDERS, Validators
-from adapters.web import consensus, health, intake, qr, rails
+from adapters.web import consensus, health, intake, qr, rails, upi
 from adapters.web.crossing import Crossing
 from adapters.web.envelope import Envelope
 from adapters.web.errors import exception_handlers
@@ -42,6 +43,8 @@ from commands.api import routes as command_routes
 from commands.api.batch import PATH as BATCHES
 from commands.api.payment import CHECKOUT, PAYER
 from commands.desk import Desk
+from domain.ports import Addresses
+from domain.rail import Rail
 from projections.api import events
 from projections.api import routes as read_routes
 from projections.api.events import Streams
@@ -124,13 +127,14 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
                 for kind in (HOLDS, ESCROWS):
                     expiry = Expiry(writer, reads, report=failed, ended=metrics.ended, of=kind)
                     await stack.enter_async_context(running(expiry.run()))
-                paying_on, known_rails = await stack.enter_async_context(
+                paying_on, known_rails, addresses = await stack.enter_async_context(
                     driven(dsn, writer, reads, wiring or NO_RAILS, validators, metrics, failed)
                 )
                 yield {
                     "desk": writer,
                     "paying": paying_on,
                     "rails": known_rails,
+                    "addresses": addresses,
                     "validators": validators,
                     "reads": reads,
                     "client_secrets": secrets,
@@ -159,6 +163,7 @@ def create_app(dsn: str, *, project: bool = True, limits: Limits = LIMITS, wirin
         *read_routes,
         *(taking(route, keyed=False) for route in (*rails.decisions, *rails.overrides)),
         *rails.reads,
+        *upi.reads,
         *qr.reads,
         *(taking(route, keyed=False) for route in consensus.routes),
         *document_routes,
@@ -196,14 +201,16 @@ async def driven(
     validators: Validators,
     metrics: Metrics,
     failed: Callable[[str, BaseException], None],
-) -> AsyncIterator[tuple[Paying | None, Rails]]:
+) -> AsyncIterator[tuple[Paying | None, Rails, Addresses | None]]:
     """Within this, payments go on by themselves, if there are rails; whoever changes one tells what comes out of it."""
     now = partial(datetime.now, UTC)
     if not wiring.routes:
-        yield None, Rails(wiring.routing, None, now)
+        yield None, Rails(wiring.routing, None, now), None
         return
     async with connected(wiring) as ports, PostgresBreakers(dsn) as breakers:
         known = Rails(wiring.routing, breakers, now)
+        by_upi = ports.get(Rail.UPI)
+        assert by_upi is None or isinstance(by_upi, UpiRail)
         metrics.watch_breakers(known.states)
         driver = Paying(
             desk,
@@ -228,7 +235,7 @@ async def driven(
             report=failed,
         )
         async with paying(driver), running(settling.run()), running(known.watch()):
-            yield driver, known
+            yield driver, known, by_upi
 
 
 def settled(metrics: Metrics, part: Told) -> None:

@@ -265,7 +265,7 @@ def as_json(pair: dict[str, str] | None) -> str | None:
     return None if pair is None else msgspec.json.encode(pair).decode()
 
 
-R = TypeVar("R", bound=Read)
+R = TypeVar("R", bound=BaseModel)
 
 
 def asked(request: Request, model: type[R]) -> R:

@@ -260,6 +260,78 @@ def test_a_process_without_rails(database: str) -> None:
         answer = operator.post(OVERRIDE_CARD, json={"state": "open", "reason": "A drill"})
         assert (answer.status_code, answer.json()["code"]) == (404, "rail_not_found")
         assert operator.metrics("circuit_breaker_state") == {}
+        answer = operator.get("/v1/upi/addresses/asha@okbank")
+        assert (answer.status_code, answer.json()["code"]) == (404, "rail_not_found")
+
+
+def test_a_process_without_upi(database: str, rails: Simulation) -> None:
+    """
+    Other rails know nothing of its addresses.
+    """
+    wiring = wiring_of(rails)
+    others = tuple(route for route in wiring.routes if route.rail != "upi")
+    with operating(database, replace(wiring, upi=(), routes=others)) as operator:
+        answer = operator.get("/v1/upi/addresses/asha@okbank")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "rail_not_found")
+
+
+def test_whose_an_address_is(operator: Operator, rails: Simulation) -> None:
+    """
+    Whoever pays somebody sees their name first, and whether they are a merchant; no command, and nothing moves.
+    """
+    answer = operator.get("/v1/upi/addresses/Asha.Rao%40OkBank")
+    with Client(str(operator.base_url), actor="ada") as daybook:
+        shop = daybook.read_upi_address("shop-9@okbank")
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "object": "upi_address",
+        "address": "asha.rao@okbank",
+        "name": "ASHA RAO",
+        "merchant": False,
+        "account": "savings",
+    }
+    assert (shop.address, shop.name, shop.merchant, shop.account) == ("shop-9@okbank", "SHOP 9", True, "current")
+    assert rails.effects() == []
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "code"),
+    [
+        ("nobody@okbank", 404, "upi_address_not_found"),
+        ("asha", 404, "upi_address_not_found"),
+        ("asha@okbank@okbank", 404, "upi_address_not_found"),
+        ("%00%F0%9F%98%80@okbank", 404, "upi_address_not_found"),
+        ("a" * 4000 + "@okbank", 404, "upi_address_not_found"),
+        ("asha@okbank?dry_run=true", 400, "invalid_request"),
+        ("asha@okbank?address=nobody@okbank", 400, "invalid_request"),
+    ],
+)
+def test_nobodys_address(operator: Operator, address: str, status: int, code: str) -> None:
+    """
+    Nobody's address is not found, nor is what is none.
+    """
+    answer = operator.get(f"/v1/upi/addresses/{address}")
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_a_bank_that_does_not_say_whose_it_is(operator: Operator, rails: Simulation) -> None:
+    """
+    That is no nobody: whoever asks is told to ask again, and is answered once the bank is back.
+    """
+    path = "/v1/upi/addresses/asha@okbank"
+    rails.switch("upi", outage={"next": 1})
+    cut, again = operator.get(path), operator.get(path)
+    rails.kill()
+    away = operator.get(path)
+    rails.start()
+
+    for silent in (cut, away):
+        assert (silent.status_code, silent.json()["code"], silent.json()["transient"]) == (503, "unavailable", True)
+        assert silent.headers["retry-after"] == "1"
+    assert again.json()["name"] == operator.get(path).json()["name"] == "ASHA"
 
 
 def test_metrics_of_payments_and_breakers(operator: Operator) -> None:

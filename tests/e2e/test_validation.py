@@ -13,6 +13,7 @@ from tests.simulating import Simulation, simulating
 
 CARD = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
 IBAN = {"type": "iban", "iban": "DE89370400440532013000", "bic": "COBADEFFXXX", "holder": "A. Payee", "country": "DE"}
+UPI = {"type": "upi", "vpa": "asha@okbank"}
 POLICY = {
     "approvals": [
         {"currency": "EUR", "direction": None, "above": 1_000_00, "approvals": 2, "approvers": ["ann", "bob", "cleo"]}
@@ -154,6 +155,25 @@ def test_a_payout_above_the_limit_is_denied_as_the_dry_run_said(
     assert (denied["requests"], denied["holds"], rails.effects("wire")) == ([], [], [])
     assert counter.pay(500_00, **OUT)["status"] in ("processing", "succeeded")
     assert counter.validate(wanted(500_00, **OUT))["passed"]
+
+
+def test_what_upi_does_not_take_at_once_is_denied(counter: Counter, rails: Simulation) -> None:
+    """
+    Above a lakh no rail is asked; the dry run said so, the numbers are in the vote, and a lakh is taken.
+    """
+    counter.account("rupees", "liability", currency="INR")
+    upi: dict[str, Any] = {"account": "rupees", "currency": "INR", "method": UPI}
+
+    thought = counter.validate(wanted(1_00_000_01, **upi))
+    denied = counter.story(counter.pay(1_00_000_01, **upi))
+
+    assert (thought["passed"], thought["why"]) == (False, "limits denies: above_rail_limit")
+    assert (denied["status"], denied["requests"], rails.effects("upi")) == ("requires_payment_method", [], [])
+    assert denied["validation"]["votes"] == thought["votes"]
+    [vote] = [vote for vote in thought["votes"] if vote["validator"] == "limits"]
+    numbers = {"amount": 1_00_000_01, "amount_min": None, "amount_max": None, "rail_limit": 1_00_000_00}
+    assert vote["details"] == numbers
+    assert counter.pay(1_00_000_00, **upi)["status"] == "succeeded"
 
 
 def test_a_payout_that_is_not_covered_is_denied(counter: Counter) -> None:

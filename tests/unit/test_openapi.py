@@ -15,7 +15,7 @@ from adapters.openapi import errors, events
 from adapters.openapi.document import codes, document
 from adapters.openapi.operations import COMMANDS, OPERATIONS
 from adapters.openapi.routes import routes as document_routes
-from adapters.web import consensus, health, qr, rails
+from adapters.web import consensus, health, qr, rails, upi
 from commands import batch
 from commands.api import routes as command_routes
 from commands.api.batch import ANSWERS
@@ -44,7 +44,7 @@ def test_every_route_is_described() -> None:
     """
     The document has every path and method that is served, and no other.
     """
-    of_rails = [*rails.decisions, *rails.overrides, *rails.reads]
+    of_rails = [*rails.decisions, *rails.overrides, *rails.reads, *upi.reads]
     ours = [*of_rails, *qr.reads, *consensus.routes, *document_routes, *health.routes]
     routes: list[Route] = [*command_routes, *read_routes, *ours]
 

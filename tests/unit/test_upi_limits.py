@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from domain.rail import Operation
 from domain.upi import (
@@ -10,6 +11,7 @@ from domain.upi import (
     LIMITS,
     Address,
     Kind,
+    Limits,
     User,
     address,
     allowed,
@@ -17,6 +19,7 @@ from domain.upi import (
     day_of,
     kind_of,
     limits_for,
+    most,
     user_at,
 )
 
@@ -145,6 +148,31 @@ def test_what_a_merchant_asks_for() -> None:
     assert kind_of(Operation.COLLECT, "intent") is Kind.P2M
     assert kind_of(Operation.COLLECT, "collect") is Kind.P2M_COLLECT
     assert kind_of(Operation.PAYOUT, "intent") is kind_of(Operation.REFUND, "collect") is Kind.M2P
+
+
+@pytest.mark.parametrize("operation", [Operation.COLLECT, Operation.PAYOUT])
+@pytest.mark.parametrize("flow", ["collect", "intent", "qr"])
+def test_the_most_at_once(operation: Operation, flow: str) -> None:
+    """
+    A merchant collects, and pays out, a lakh at once.
+    """
+    assert most(operation, flow, NOW) == LAKH
+
+
+def test_the_most_is_that_of_the_day() -> None:
+    """
+    A new limit holds from midnight in India on; without one any amount may be paid, and nothing where it has ended.
+    """
+    of_today = next(row for row in LIMITS if Kind.P2M in row.kinds and User.STANDARD in row.users)
+    to_come = replace(of_today, effective_from=date(2026, 3, 3), per_payment=2 * LAKH)
+    before, after = datetime(2026, 3, 2, 18, 29, 59, tzinfo=UTC), datetime(2026, 3, 2, 18, 30, tzinfo=UTC)
+
+    def at(now: datetime, *rows: Limits) -> int | None:
+        return most(Operation.COLLECT, "qr", now, rows)
+
+    assert (at(before, of_today, to_come), at(after, of_today, to_come)) == (LAKH, 2 * LAKH)
+    assert at(after, of_today, replace(to_come, per_payment=None)) is None
+    assert at(after, of_today, replace(to_come, enabled=False)) == at(after) == 0
 
 
 def test_who_is_new() -> None:

@@ -368,7 +368,7 @@ def test_a_link_for_a_payment() -> None:
 
 def test_whose_an_address_is() -> None:
     """
-    A holder, nobody, or no answer that could be believed.
+    A holder, nobody, or no answer that could be believed; a name is what can be read of it.
     """
     asha = Address("asha", "okbank")
     answer = RespValAdd(
@@ -378,6 +378,8 @@ def test_whose_an_address_is() -> None:
 
     assert holder_in(asha, write(answer)) == Holder(address=asha, name="ASHA", merchant=False, account="savings")
     assert holder_in(asha, write(nobody)) is None
+    turned = holder_in(asha, write(msgspec.structs.replace(answer, name="ASHA\u202e RAO" + "A" * 99)))
+    assert turned is not None and turned.name == ("ASHA RAO" + "A" * 99)[:50]
     for wrong in (
         msgspec.structs.replace(answer, address="other@okbank"),
         msgspec.structs.replace(answer, result=FAILURE),

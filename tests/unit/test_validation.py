@@ -19,6 +19,7 @@ from commands.payment import (
     CreatePayment,
     RetryPayment,
     StartAttempt,
+    UpiAsked,
     ValidateIntent,
     ValidatePayment,
     VoteHeard,
@@ -28,6 +29,7 @@ from domain import errors, payment
 from domain.events import CommandRefused, PaymentFailed, PaymentValidated, recorded
 from domain.payment import Payment, Status
 from domain.policy import VALIDATORS, Limit, Policy, Rule, Tier, limits_of, tier_of
+from domain.upi import LAKH
 from domain.validation import Subject, Verdict, Vote, evaluate, unheard
 from tests import payment_words as words
 from tests.stored import ids_of
@@ -220,6 +222,7 @@ class Counter:
 
 
 OUT: dict[str, Any] = {"direction": "out", "rail": "wire"}
+BY_QR = UpiAsked(type="upi", flow="qr")
 TWO_OF_THREE = {"currency": "EUR", "above": 99, "approvals": 2, "approvers": ["ann", "bob", "cy"]}
 
 
@@ -316,6 +319,42 @@ def test_what_is_denied(policy: dict[str, Any], said_of: dict[str, Any], denied:
     assert (event.passed, event.why if denied else None) == (denied is None, denied)
     assert counter.payment.status is (Status.REQUIRES_PAYMENT_METHOD if denied else Status.PROCESSING)
     assert bool(counter.payment.requests) is (denied is None)
+    books_of(counter.store).check()
+
+
+@pytest.mark.parametrize(
+    ("policy", "said_of", "told"),
+    [
+        (None, {"amount": LAKH}, "allow: within_limits"),
+        (None, {"amount": LAKH + 1}, "deny: above_rail_limit"),
+        (None, {"amount": LAKH + 1, "method": BY_QR}, "deny: above_rail_limit"),
+        (None, {"amount": LAKH + 1, "direction": "out"}, "deny: above_rail_limit"),
+        (None, {"amount": LAKH + 1, "rail": "card"}, "allow: no_limit"),
+        (None, {"amount": LAKH + 1, "currency": "EUR", "account": "debt"}, "allow: no_limit"),
+        (LAKH + 9, {"amount": LAKH + 9}, "deny: above_rail_limit"),
+        (99, {"amount": 100}, "deny: above_amount_max"),
+        (99, {"amount": LAKH + 1, "rail": "card"}, "deny: above_amount_max"),
+    ],
+)
+def test_what_upi_allows_at_once(policy: int | None, said_of: dict[str, Any], told: str) -> None:
+    """
+    Rupees by UPI are paid up to the scheme's own limit, in either direction, whatever a policy allows beyond it; the
+    numbers are in the vote, and no rail is asked for more.
+    """
+    limit = {"currency": "INR", "amount_max": policy}
+    counter = Counter(limits=[limit] if policy else [])
+    counter.do(open_account("rupees", "asset", currency="INR"))
+    counter.create(**{"account": "rupees", "currency": "INR", "rail": "upi", **said_of})
+
+    assert counter.start() == "done"
+
+    assert counter.verdicts()["limits"] == told
+    assert bool(counter.payment.requests) is told.startswith("allow")
+    [vote] = [vote for vote in counter.validated[-1].votes if vote["validator"] == "limits"]
+    numbers = {"amount": said_of["amount"], "amount_min": None, "amount_max": policy}
+    if counter.payment.intent.currency == "INR" and said_of.get("rail") != "card":
+        numbers["rail_limit"] = LAKH
+    assert vote.get("details", {}) == ({} if told == "allow: no_limit" else numbers)
     books_of(counter.store).check()
 
 

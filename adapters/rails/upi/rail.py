@@ -268,7 +268,7 @@ def holder_in(asked: Address, message: bytes) -> Holder | None:
     if said.address != str(asked):
         raise MessageMalformed(f"the answer is about {said.address[:60]!r}")
     if said.result == SUCCESS and said.code == codes.APPROVED:
-        return Holder(address=asked, name=said.name, merchant=said.merchant, account=said.account.lower())
+        return Holder(address=asked, name=note(said.name), merchant=said.merchant, account=note(said.account).lower())
     if said.result == FAILURE and said.code == NO_ADDRESS:
         return None
     raise MessageMalformed(f"{said.result[:20]} {said.code[:20]}")
