@@ -16,9 +16,11 @@ from adapters.cli.database import database, say
 from adapters.cli.failing import NO, Failed
 from adapters.cli.settings import DatabaseUrl, Home
 from adapters.imports.events import NotTheSameLog, load
+from adapters.postgres.applying import ProjectionFailed, Superseded
+from adapters.postgres.building import BuildUnderWay
 from adapters.postgres.copying import PostgresCopy
 from adapters.postgres.log import PostgresLog
-from adapters.postgres.projecting import ProjectionFailed, catch_up
+from adapters.postgres.projecting import catch_up
 from domain.audit import Seal
 from domain.errors import ConflictInStore, HeadMoved
 from replay.export import LINE_MAX, BadLine, LogIsBroken, lines, read
@@ -77,7 +79,7 @@ def import_events(file: Path, database_url: str | None, home: Path | None) -> No
         say(f"Imported {_words(last)}, in {time.monotonic() - began:.1f} s; now the read models")
         try:
             catch_up(dsn)
-        except ProjectionFailed as error:
+        except (ProjectionFailed, Superseded, BuildUnderWay) as error:
             raise Failed(str(error)) from error
     typer.echo(f"The log is {_words(last)}.")
 

@@ -29,6 +29,8 @@ BATCH: Final = 2000
 """Events in one commit at most."""
 PATIENCE_S: Final = 10.0
 """How long one batch may take before its connection is cut, as when the server is frozen."""
+LONG_PATIENCE_S: Final = 120.0
+"""The same where nobody waits for the read models but who has asked for just that."""
 LEASE_S: Final = 10
 """A leader that is not heard of for so long, as when its process is frozen, loses its session and so the lead."""
 
@@ -59,6 +61,9 @@ FROM (SELECT coalesce(
 LEFT JOIN daybook_read.builds ON name = %(name)s AND digest = %(digest)s AND parked_position IS NOT NULL
 ORDER BY live LIMIT 1
 """)
+
+_TIME_IS_OVER: Final = psycopg.errors.IdleInTransactionSessionTimeout | psycopg.errors.TransactionTimeout
+"""Internal errors to psycopg, though they end a session that was too slow."""
 
 
 class OnEvent(Protocol):
@@ -140,6 +145,7 @@ class Applier:
         build: The build to work at; without, the live one, or tables that the caller has made in another `schema`,
             with a tracking table beside them.
         window: Shared with others who apply the same events, so that they are read and understood once.
+        patient: A batch may take as long as it takes on a busy machine, and is not cut up before that.
 
     `position` is the one reached, as far as it is known; `applied` counts the events applied here.
     """
@@ -152,6 +158,7 @@ class Applier:
         schema: str = READ_SCHEMA,
         build: Build | None = None,
         window: Window | None = None,
+        patient: bool = False,
         on_event: OnEvent = silent,
     ) -> None:
         self.projection = projection
@@ -161,6 +168,9 @@ class Applier:
         self._schema = build.schema if build is not None else schema
         self._ours_alone = schema != READ_SCHEMA
         self._on_event = on_event
+        self._patient = patient
+        self._patience_s = LONG_PATIENCE_S if patient else PATIENCE_S
+        self._at_once = BATCH
         self._changes = Changes(projection)
         self._window = window
         self._server: object = None
@@ -191,15 +201,21 @@ class Applier:
     def apply(self) -> int:
         """Apply the next events, at most `BATCH`; returns how many there were.
 
+        After the store has failed fewer go into one commit, then twice as many with each call: a batch that is too much
+        for the time it has would be so for ever.
+
         Raises:
             ProjectionFailed: One of them cannot be applied. The build is parked there.
             Superseded: The build is no longer there, or the live one is not of this code.
             Unavailable, psycopg.OperationalError: The store cannot be reached.
         """
         try:
-            return self._apply(BATCH)
+            return self._apply_in_parts()
         except Exception as error:
-            if out_of_reach(error) or isinstance(error, Superseded):
+            if out_of_reach(error):
+                self._at_once = max(1, self._at_once // 8)
+                raise
+            if isinstance(error, Superseded):
                 raise
             # One by one, so that all before the event at fault are applied and its position is known.
             name = self.projection.NAME
@@ -234,6 +250,17 @@ class Applier:
     def close(self) -> None:
         self.drop()
         self._watchdog.close()
+
+    def _apply_in_parts(self) -> int:
+        count = 0
+        while count < BATCH:
+            wanted = min(self._at_once, BATCH - count)
+            applied = self._apply(wanted)
+            count += applied
+            if applied < wanted:
+                break
+        self._at_once = min(2 * self._at_once, BATCH)
+        return count
 
     def _apply_singly(self) -> int:
         for count in range(BATCH):
@@ -296,11 +323,11 @@ class Applier:
     def _session(self) -> Iterator[Connection[TupleRow]]:
         """Our connection, made if need be; waiting on it is bounded, also when the server is frozen."""
         if self._connection is not None:
-            with self._watchdog.guarding(self._connection, PATIENCE_S):
+            with self._watchdog.guarding(self._connection, self._patience_s):
                 yield self._connection
             return
-        connection = self._connection = connect(self._dsn)
-        with self._watchdog.guarding(connection, PATIENCE_S):
+        connection = self._connection = connect(self._dsn, long=self._patient)
+        with self._watchdog.guarding(connection, self._patience_s):
             # A crash of Postgres may forget the last commits, changes and tracking together; they are then made again.
             connection.execute("SET synchronous_commit = off")
             # A host that is gone without a word is noticed by the server, whose session would keep the lead.
@@ -313,5 +340,5 @@ class Applier:
 
 
 def out_of_reach(error: BaseException) -> bool:
-    """Whether it is the store that failed, and not the event."""
-    return isinstance(error, Unavailable | psycopg.OperationalError | psycopg.InterfaceError)
+    """Whether it is the store that failed, or our time there was over, and not the event."""
+    return isinstance(error, Unavailable | psycopg.OperationalError | psycopg.InterfaceError | _TIME_IS_OVER)

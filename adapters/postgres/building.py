@@ -41,6 +41,7 @@ def build_beside(
     *,
     stop: threading.Event,
     window: Window | None = None,
+    patient: bool = False,
     on_event: OnEvent = silent,
     on_progress: OnProgress | None = None,
 ) -> bool:
@@ -49,6 +50,7 @@ def build_beside(
     Args:
         stop: Ends it after the batch under way; it can be gone on with.
         window: Shared with other builds that are made at the same time.
+        patient: As an `Applier` is.
 
     Returns:
         Whether it is live now.
@@ -61,7 +63,7 @@ def build_beside(
     """
     with connect(dsn, long=True) as connection, _alone(connection, projection.NAME):
         build = builds.begin(connection, projection)
-        applier = Applier(dsn, projection, build=build, window=window, on_event=on_event)
+        applier = Applier(dsn, projection, build=build, window=window, patient=patient, on_event=on_event)
         told = on_progress or _nobody
         try:
             on_event("projection.building", projection=build.name, build=build.id, position=applier.look().position)

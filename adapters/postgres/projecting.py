@@ -380,17 +380,21 @@ def catch_up(
         ProjectionFailed: An event cannot be applied.
         Superseded: The tables are made by newer code.
         BuildUnderWay: The tables are made by other code, and another process builds them anew.
-        Unavailable, psycopg.OperationalError: The store cannot be reached.
+        Unavailable: The store cannot be reached.
     """
     stop, window = threading.Event(), Window()
 
     def follow(projection: Projection) -> None:
-        applier = Applier(dsn, projection, schema=schema, window=window)
+        applier = Applier(dsn, projection, schema=schema, window=window, patient=True)
         try:
             head = applier.look().head
             while not stop.is_set() and _apply(dsn, applier, stop, on_progress):
                 if on_progress is not None:
                     on_progress(projection.NAME, applier.position, max(head, applier.position))
+        except Exception as error:
+            if out_of_reach(error) and not isinstance(error, Unavailable):
+                raise Unavailable(f"Postgres failed: {first_line(error)}") from error
+            raise
         finally:
             applier.close()
 
@@ -412,5 +416,5 @@ def _apply(
     except Superseded as error:
         if error.version is not None and error.version > applier.projection.VERSION:
             raise
-        build_beside(dsn, applier.projection, stop=stop, on_progress=on_progress)
+        build_beside(dsn, applier.projection, stop=stop, patient=True, on_progress=on_progress)
         return applier.apply()

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,9 +19,11 @@ from adapters.observe.metrics import Metrics
 from adapters.postgres import applying, builds, datastore, projecting
 from adapters.postgres.applying import Applier
 from adapters.postgres.builds import NotParked
+from adapters.postgres.changing import Changes
 from adapters.postgres.projecting import Projections, Runner, State, catch_up
 from adapters.web.health import Readiness
 from commands.desk import Desk, Tally
+from domain.events import Recorded
 from projections.catalogue import ALL
 from projections.projection import Projection
 from tests.contract.test_projecting import (
@@ -124,6 +126,48 @@ def _apply_all(dsn: str, projection: Projection) -> None:
                 applier.drop()
     finally:
         applier.close()
+
+
+def in_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A db transaction may idle for a tenth of a second, and events are understood as on a very busy machine."""
+    apply = Changes.apply
+
+    def slowly(self: Changes, cursor: Cursor[Any], events: Sequence[Recorded]) -> None:
+        time.sleep(0.005 * len(events))
+        apply(self, cursor, events)
+
+    monkeypatch.setattr(Changes, "apply", slowly)
+    monkeypatch.setattr(datastore, "_SESSION", f"{datastore._SESSION}SET idle_in_transaction_session_timeout = '100ms'")
+
+
+def test_a_batch_that_is_too_much_is_cut_up(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A projector that cannot apply a whole batch in its time takes fewer events at once: no event is at fault, and it
+    gets there.
+    """
+    head = write_some_history(database, commits=8)
+    in_little_time(monkeypatch)
+    events: list[tuple[str, dict[str, Any]]] = []
+
+    with following(database, events) as projections:
+        wait_until(lambda: at(projections, head))
+
+    assert "projection.store_unreachable" in {event for event, _ in events}
+    assert not {"projection.batch_failed", "projection.failed"} & {event for event, _ in events}
+    assert rows(database) == fold(database)
+
+
+def test_who_asks_for_read_models_has_time(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A whole batch is applied at once, however long it takes.
+    """
+    head = write_some_history(database, commits=8)
+    in_little_time(monkeypatch)
+    reached: list[tuple[str, int]] = []
+
+    catch_up(database, on_progress=lambda name, position, _: reached.append((name, position)))
+
+    assert sorted(reached) == sorted((projection.NAME, head) for projection in ALL)
 
 
 FOLLOW = """
