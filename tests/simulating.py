@@ -26,21 +26,31 @@ class Simulation:
         self.rails: dict[str, str] = {}
 
     def start(self) -> None:
-        """Start it, upon what it kept before, at the address it had."""
+        """Start it, upon what it kept before, at the address it had: a connection of somebody's may have it just now."""
         base = self.http.rpartition(":")[2] or "0"
-        given = ["--port-base", base, "--books", str(self.books), "--seed", str(self._seed)]
-        command = [sys.executable, "-m", "adapters.cli", "simulate", *given]
-        self._popen = subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self._popen.stdout is not None and self._popen.stderr is not None
-        # What it says last of all before it runs comes on stderr, after all that is on stdout.
-        said = self._popen.stderr.readline()
-        if not said.startswith("Simulating"):
-            self._close()
-            raise AssertionError(said)
+        said = self._begin(base)
+        for _ in range(20):
+            if base == "0" or "already in use" not in said:
+                break
+            time.sleep(0.5)
+            said = self._begin(base)
+        assert said.startswith("Simulating"), said
+        assert self._popen is not None and self._popen.stdout is not None
         os.set_blocking(self._popen.stdout.fileno(), False)
         self.rails = dict(line.split() for line in self._popen.stdout)
         self.http = self.rails.pop("http")
         until(self._answers)
+
+    def _begin(self, base: str) -> str:
+        """What it says last of all before it runs, or of why it does not: on stderr, after all that is on stdout."""
+        given = ["--port-base", base, "--books", str(self.books), "--seed", str(self._seed)]
+        command = [sys.executable, "-m", "adapters.cli", "simulate", *given]
+        self._popen = subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self._popen.stderr is not None
+        said = self._popen.stderr.readline()
+        if not said.startswith("Simulating"):
+            self._close()
+        return said
 
     def kill(self) -> None:
         """As `kill -9`."""

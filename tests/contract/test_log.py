@@ -239,6 +239,8 @@ def test_a_database_nobody_touched(projected: str) -> None:
         ("payment_requests", 0, 24, ""),
         ("disputes", 0, 24, ""),
         ("settlements", 0, 24, ""),
+        ("escrows", 0, 24, ""),
+        ("escrow_parts", 0, 24, ""),
         ("audit_trail", 24, 24, ""),
     ]
     assert (report.verdict, report.exit_code, report.head) == ("verified", 0, 24)

@@ -1,8 +1,10 @@
 """Values survive every way they are written: ids, decimals, events."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, date, datetime
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 from uuid import UUID
 
 import hypothesis.strategies as st
@@ -22,6 +24,7 @@ from domain.events import (
     AccountUnfrozen,
     BatchPosted,
     BookOpened,
+    BookPaymentPolicySet,
     CommandRefused,
     EntryPosted,
     EntryReversed,
@@ -33,13 +36,13 @@ from domain.events import (
     HoldVoided,
     PaymentEvent,
     RawEvent,
+    SettlementRecorded,
     decode,
     encode,
 )
 from domain.journal import Entry, post, reverse
 from domain.money import MINOR_DIGITS, TOTAL_MAX, to_decimal, to_minor
 from domain.posting import Posting, Side, Totals
-from domain.rail import BankAccount, Card, Iban, Method, UpiAddress
 from tests.support import BOOK, NOW, account
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -83,27 +86,30 @@ def pairs(draw: st.DrawFn) -> tuple[Posting, Posting]:
     return Posting(draw(uuids), sides[0], amount, currency), Posting(draw(uuids), sides[1], amount, currency)
 
 
-METHODS: dict[type[Any], st.SearchStrategy[Any]] = {
-    cls: st.fixed_dictionaries({one.name: st.booleans() if one.type is bool else texts for one in struct_fields(cls)})
-    for cls in (Card, BankAccount, Iban, UpiAddress)
-}
-OF_PAYMENT: dict[Any, st.SearchStrategy[Any]] = {
+PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: texts,
     int: amounts,
     bool: st.booleans(),
     UUID: uuids,
-    UUID | None: st.none() | uuids,
-    datetime | None: st.none() | instants,
-    dict[str, str]: maps,
-    dict[str, Any]: objects,
-    list[dict[str, Any]]: st.lists(objects, max_size=3),
-    Method: st.one_of([st.builds(lambda said, cls=cls: cls(**said), said) for cls, said in METHODS.items()]),
+    date: st.dates(),
+    datetime: instants,
+    type(None): st.none(),
+    Any: jsons,
 }
 
 
-def of_payment(cls: type[Event]) -> st.SearchStrategy[Event]:
-    """A payment's event, each field by its type."""
-    return st.builds(cls, **{one.name: OF_PAYMENT[one.type] for one in struct_fields(cls)})
+def of_type(kind: Any) -> st.SearchStrategy[Any]:
+    """Whatever a field of that type can be; a struct field by field."""
+    if kind in PLAIN:
+        return PLAIN[kind]
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return st.one_of([of_type(one) for one in inner])
+    if origin in (dict, Mapping):
+        return st.dictionaries(texts, of_type(inner[1]), max_size=3)
+    if origin in (list, tuple):
+        return st.lists(of_type(inner[0]), max_size=3).map(origin)
+    return st.builds(kind, **{one.name: of_type(one.type) for one in struct_fields(kind)})
 
 
 # Every event; msgspec's own defaults cannot be drawn, so what has a mapping is said field by field.
@@ -123,7 +129,10 @@ DRAWN: dict[type[Event], st.SearchStrategy[Event]] = {
     HoldVoided: st.builds(HoldVoided, released=pairs()),
     HoldExpired: st.builds(HoldExpired, released=pairs()),
     CommandRefused: st.builds(CommandRefused, command=texts, scope=uuids, code=texts, details=objects),
-    **{cls: of_payment(cls) for cls in PaymentEvent.__subclasses__()},
+    **{cls: of_type(cls) for cls in PaymentEvent.__subclasses__()},
+    **{cls: of_type(cls) for cls in EVENTS.values() if cls.name.startswith("escrow.")},
+    SettlementRecorded: of_type(SettlementRecorded),
+    BookPaymentPolicySet: of_type(BookPaymentPolicySet),
 }
 events = st.one_of(*DRAWN.values())
 
