@@ -26,7 +26,7 @@ class Simulation:
         self.rails: dict[str, str] = {}
 
     def start(self) -> None:
-        """Start it, upon what it kept before, at the address it had: a connection of somebody's may have it just now."""
+        """Start it, upon what it kept before, at the address it had, which somebody's connection may have just now."""
         base = self.http.rpartition(":")[2] or "0"
         said = self._begin(base)
         for _ in range(20):
