@@ -54,7 +54,7 @@ SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
-    "max_connections": "100",
+    "max_connections": "300",
     "shared_buffers": "256MB",
     # Checkpoints far apart, since the first change to a page after each is written to the log in full. Not compressed:
     # pages full of UUIDs do not get smaller by it, and on a large store it took two thirds of all processor time.

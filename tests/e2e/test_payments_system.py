@@ -42,7 +42,7 @@ from tests.simulating import Simulation
 LONG = os.environ.get("DAYBOOK_HYPOTHESIS") == "long"
 PLANS = 60 if LONG else 6
 DRAWN_FOR_ONE = 25
-AT_ONCE = 6
+AT_ONCE = 3
 REST_S = 60
 """How long payments may take to come to rest when all rails are well again."""
 START_S = 120
