@@ -25,6 +25,7 @@ from adapters.web.serve import config
 from commands.command import Command
 from commands.desk import Outcome
 from tests.documented import must_be_documented
+from tests.ports import two_free_ports
 from tests.support import asked, started
 
 TOP = Path(__file__).parents[1]
@@ -134,9 +135,10 @@ class Process:
 
 
 @contextmanager
-def serving_process(dsn: str, *, project: bool = True, port: int = 0) -> Iterator[Process]:
+def serving_process(dsn: str, *, project: bool = True, port: int | None = None) -> Iterator[Process]:
     """A server as another OS process, ready; a fixed `port` allows one to follow another at the same address."""
-    command = [sys.executable, "-m", "tests.serving", str(port), *([] if project else ["--no-project"])]
+    at = str(port or two_free_ports())
+    command = [sys.executable, "-m", "tests.serving", at, *([] if project else ["--no-project"])]
     environment = {**os.environ, "DATABASE_URL": dsn}
     popen = subprocess.Popen(command, cwd=TOP, env=environment, stdout=subprocess.PIPE, text=True)
     assert popen.stdout is not None

@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx2
 
+from tests.ports import two_free_ports
+
 TOP = Path(__file__).parents[1]
 
 
@@ -21,36 +23,23 @@ class Simulation:
     def __init__(self, books: Path, *, seed: int = 1) -> None:
         self.books = books
         self._seed = seed
+        self._port = two_free_ports()
         self._popen: subprocess.Popen[str] | None = None
         self.http = ""
         self.rails: dict[str, str] = {}
 
     def start(self) -> None:
-        """Start it, upon what it kept before, at the address it had, which somebody's connection may have just now."""
-        base = self.http.rpartition(":")[2] or "0"
-        said = self._begin(base)
-        for _ in range(20):
-            if base == "0" or "already in use" not in said:
-                break
-            time.sleep(0.5)
-            said = self._begin(base)
+        """Start it, upon what it kept before, at the address it had."""
+        given = ["--port-base", str(self._port), "--books", str(self.books), "--seed", str(self._seed)]
+        command = [sys.executable, "-m", "adapters.cli", "simulate", *given]
+        self._popen = subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self._popen.stdout is not None and self._popen.stderr is not None
+        said = self._popen.stderr.readline()
         assert said.startswith("Simulating"), said
-        assert self._popen is not None and self._popen.stdout is not None
         os.set_blocking(self._popen.stdout.fileno(), False)
         self.rails = dict(line.split() for line in self._popen.stdout)
         self.http = self.rails.pop("http")
         until(self._answers)
-
-    def _begin(self, base: str) -> str:
-        """What it says last of all before it runs, or of why it does not: on stderr, after all that is on stdout."""
-        given = ["--port-base", base, "--books", str(self.books), "--seed", str(self._seed)]
-        command = [sys.executable, "-m", "adapters.cli", "simulate", *given]
-        self._popen = subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self._popen.stderr is not None
-        said = self._popen.stderr.readline()
-        if not said.startswith("Simulating"):
-            self._close()
-        return said
 
     def kill(self) -> None:
         """As `kill -9`."""

@@ -20,8 +20,9 @@ from adapters.embedded_postgres import Server
 from adapters.postgres.log import PostgresLog
 from domain import ids
 from replay.verify import verify
-from tests.e2e.test_faults_http import free_port, is_back, kill
+from tests.e2e.test_faults_http import is_back, kill
 from tests.faults import Client, Request, intents, own_postgres, reconcile
+from tests.ports import two_free_ports
 from tests.serving import Caller, Process, serving_process, transfer, until
 from tests.support import BOOK, books_of
 
@@ -204,7 +205,7 @@ def test_a_bank_goes_on_through_everything(tmp_path: Path) -> None:
     """
     Totals never change, no read is torn or goes back, and everything acknowledged is there once.
     """
-    ports = Ports(free_port(), free_port())
+    ports = Ports(two_free_ports(), two_free_ports())
     with own_postgres() as postgres, Bank(postgres, ports) as bank:
         begin(ports.base_urls[0])
         faults = [

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import pytest
 
 from domain import ids
 from tests.faults import Client, Request, intents, own_postgres, reconcile
+from tests.ports import two_free_ports
 from tests.serving import Caller, serving, serving_process, transfer, until
 from tests.support import BOOK, books_of
 
@@ -55,16 +55,11 @@ def work(clients: list[Client], more: int) -> None:
     until(lambda: answered(clients) >= enough, seconds=60)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def test_a_server_killed_under_load(database: str, tmp_path: Path) -> None:
     """
     kill -9 of the server, three times over: every client was told the truth, or nothing, and nothing happened twice.
     """
-    port = free_port()
+    port = two_free_ports()
     base_url = f"http://127.0.0.1:{port}"
     with serving_process(database, project=False, port=port) as server:
         begin(base_url)

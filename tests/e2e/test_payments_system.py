@@ -9,7 +9,6 @@ against Daybook's requests, clearing accounts, settlements and balances.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,7 +19,6 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
@@ -35,6 +33,7 @@ from adapters.settling import ZONES
 from domain.rail import Rail
 from replay.verify import verify
 from tests.conftest import database_on
+from tests.ports import two_free_ports
 from tests.serving import TOP, until
 from tests.settled import came, fees, moved
 from tests.simulating import Simulation
@@ -164,27 +163,13 @@ class Made(NamedTuple):
     answer: "Future[Asked]"
 
 
-def _two_free_ports() -> int:
-    """The first of two that nobody has, below those that are given out by themselves."""
-    dice = Random(os.urandom(8))
-    while True:
-        port = dice.randrange(20_000, 30_000, 2)
-        try:
-            for each in (port, port + 1):
-                socket.create_server(("127.0.0.1", each)).close()
-        except OSError:
-            continue
-        return port
-
-
 class System:
     """A server, a simulator, and a crowd that asks again under the same key until it is answered."""
 
     def __init__(self, dsn: str, folder: Path) -> None:
         self._dsn = dsn
         self.simulation = Simulation(folder / "rails.jsonl")
-        self.simulation.http = f"http://127.0.0.1:{_two_free_ports()}"
-        self._port = _two_free_ports()
+        self._port = two_free_ports()
         self._url = f"http://127.0.0.1:{self._port}"
         self._server: subprocess.Popen[str] | None = None
         self._crowd = ThreadPoolExecutor(max_workers=24)
