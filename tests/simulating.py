@@ -32,12 +32,15 @@ class Simulation:
         """Start it, upon what it kept before, at the address it had."""
         given = ["--port-base", str(self._port), "--books", str(self.books), "--seed", str(self._seed)]
         command = [sys.executable, "-m", "adapters.cli", "simulate", *given]
-        self._popen = subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self._popen.stdout is not None and self._popen.stderr is not None
-        said = self._popen.stderr.readline()
+        popen = subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._popen = popen
+        assert popen.stdout is not None and popen.stderr is not None
+        said = popen.stderr.readline()
+        if not said.startswith("Simulating"):
+            self._close()
         assert said.startswith("Simulating"), said
-        os.set_blocking(self._popen.stdout.fileno(), False)
-        self.rails = dict(line.split() for line in self._popen.stdout)
+        os.set_blocking(popen.stdout.fileno(), False)
+        self.rails = dict(line.split() for line in popen.stdout)
         self.http = self.rails.pop("http")
         until(self._answers)
 
