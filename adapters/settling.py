@@ -178,13 +178,16 @@ class Settling:
             self._next[route] = day
 
     async def _first(self, rail: Rail, route: str) -> date | None:
-        """The last day in the log, which may not be there whole, or that of the route's first request."""
+        """The last day in the log, which may not be there whole, or the one before the route's first request.
+
+        When that was made it may have been just past midnight by our clock, and by the rail's just before it.
+        """
         row = (await self._current("settled_until", {"rail": rail.value, "route": route}))[0]
         last: date | None = row["day"]
         if last is not None or row["requested_at"] is None:
             return last
         began: datetime = row["requested_at"]
-        return began.astimezone(ZONES.get(rail, UTC)).date()
+        return began.astimezone(ZONES.get(rail, UTC)).date() - ONE_DAY
 
     async def _reported(self, rail: Rail, route: str, day: date) -> Report | None:
         try:

@@ -94,6 +94,11 @@ class Office:
     def today(self) -> date:
         return self.till.request(next(iter(self.till.known))).requested_at.date()
 
+    @property
+    def day_before(self) -> date:
+        """The first that is asked for, since clocks differ."""
+        return self.today - timedelta(days=1)
+
 
 @asynccontextmanager
 async def office(dsn: str) -> AsyncIterator[Office]:
@@ -113,7 +118,7 @@ async def office(dsn: str) -> AsyncIterator[Office]:
         await working.stop()
 
 
-def test_days_are_booked_from_the_first_request_on(database: str) -> None:
+def test_days_are_booked_from_the_one_before_the_first_request_on(database: str) -> None:
     """
     In their order, empty ones too; one that is not over is asked for again, and who comes later goes on from the last.
     """
@@ -121,24 +126,24 @@ def test_days_are_booked_from_the_first_request_on(database: str) -> None:
     async def tell() -> None:
         async with office(database) as found:
             assert await found.look() == LOOK_S and found.acquirer.asked == []
-            line = await found.paid("first")
-            day, later = found.today, found.today + timedelta(days=3)
-            found.acquirer.days = {day + timedelta(days=1): [line]}
+            first, second = await found.paid("first"), await found.paid("second")
+            days = [found.today + timedelta(days=n) for n in range(-1, 4)]
+            found.acquirer.days = {days[0]: [first], days[2]: [second]}
             await found.look()
-            assert (found.acquirer.asked, found.passed) == ([day], [])
+            assert (found.acquirer.asked, found.passed) == (days[:1], [])
 
-            found.acquirer.until = day + timedelta(days=2)
+            found.acquirer.until = days[3]
             await found.look()
-            assert found.passed == [day + timedelta(days=n) for n in range(3)]
+            assert found.passed == days[:4]
             await found.look()
-            assert found.acquirer.asked[-2:] == [later, later]
-            assert [one.lines for one in found.told] == [{"settled": 1}]
+            assert found.acquirer.asked[-2:] == [days[4], days[4]]
+            assert [(one.day, one.lines) for one in found.told] == [(day, {"settled": 1}) for day in (days[0], days[2])]
 
             found.start()
             found.passed.clear()
             await found.look()
-            assert found.passed == [day + timedelta(days=1), day + timedelta(days=2)]
-            assert len(found.told) == 1
+            assert found.passed == days[2:4]
+            assert len(found.told) == 2
             assert found.reports == []
 
     asyncio.run(tell())
@@ -159,7 +164,7 @@ def test_a_day_that_speaks_of_what_is_not_answered_waits(database: str) -> None:
             found.acquirer.until = found.today
             found.acquirer.days = {found.today: [line, found.line("open", 500)]}
             await found.look()
-            assert (found.told, found.passed, found.reports) == ([], [], [])
+            assert (found.told, found.passed, found.reports) == ([], [found.day_before], [])
             found.now += settling.WAITS
             await found.look()
             await found.look()
@@ -196,7 +201,7 @@ def test_a_day_that_is_not_told_is_not_passed(database: str, fails: Exception, e
 
             found.acquirer.fails = None
             await found.look()
-            assert found.passed == [found.today] and len(found.told) == 1
+            assert found.passed == [found.day_before, found.today] and len(found.told) == 1
 
     asyncio.run(tell())
 
@@ -214,7 +219,8 @@ def test_a_refusal_stands_in_the_way_of_no_other_try(database: str) -> None:
             found.start(book="other")
             assert await found.look() == REFUSED_S
             assert await found.look() == REFUSED_S
-            assert [told for told, _ in found.reports] == ["settling.refused"] and found.passed == []
+            assert [told for told, _ in found.reports] == ["settling.refused"]
+            assert found.passed == [found.day_before]
 
             await found.desk.submit(asked(open_book("other")))
             found.start(book="other")
