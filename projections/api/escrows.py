@@ -1,10 +1,9 @@
 """Escrows, read: lists for whoever has a part in them, and of each its whole story in one call."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -12,10 +11,8 @@ from starlette.routing import Route
 from domain import ids
 from domain.errors import EscrowNotFound
 from domain.escrow import OPEN, PartStatus, Status
-from projections import accounts, escrows, journal
+from projections import accounts, escrows
 from projections.api import csv
-from projections.api import events as log
-from projections.api import journal as journal_api
 from projections.api.accounts import must_exist
 from projections.api.answering import Answer, answer, one
 from projections.api.listing import Listing, found, shown
@@ -31,6 +28,7 @@ from projections.api.parameters import (
     Time,
     asked,
 )
+from projections.api.story import story
 
 
 class EscrowList(Page[EscrowId]):
@@ -76,25 +74,8 @@ async def read_escrow(request: Request) -> Response:
     """The escrow as of one position, its events up to there; its entries as of there or later."""
     read = asked(request, EscrowRead)
     answered = await _find_escrow(request, read, read.escrow)
-    row, at = answered.rows[0], Read(min_position=answered.position)
-    upto = {"escrow": read.escrow, "until": answered.position}
-    events = await answer(request, "escrow_events", at, upto, of=[], key="position")
-    of_entries = {"entries": list(_entries_of(events.rows))}
-    found_entries = await answer(request, "entries_of", at, of_entries, of=[accounts, journal], key="entry_id")
-    story = {
-        **resource(row),
-        "entries": [journal_api.resource(entry) for entry in found_entries.rows],
-        "timeline": [log.resource(event) for event in events.rows],
-    }
-    return one(story, answered.position)
-
-
-def _entries_of(events: Iterable[Mapping[str, Any]]) -> Iterable[UUID]:
-    """Those that its events name."""
-    for event in events:
-        entry = msgspec.json.decode(event["payload"]).get("entry_id")
-        if entry is not None:
-            yield UUID(entry)
+    told = await story(request, read.escrow, answered.position)
+    return one({**resource(answered.rows[0]), **told}, answered.position)
 
 
 async def _find_escrow(request: Request, read: Read, escrow_id: UUID) -> Answer:

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-import msgspec
 from pydantic import BeforeValidator, Field, StringConstraints
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,14 +13,11 @@ from starlette.routing import Route
 from domain import clearing, ids
 from domain.dispute import State
 from domain.errors import PaymentNotFound
-from domain.events import PaymentDisputeClosed, PaymentDisputed, PaymentReturned
 from domain.payment import ENDED, Status
 from domain.rail import Rail
-from projections import accounts, holds, journal, payments
+from projections import accounts, holds, payments
 from projections.api import csv
-from projections.api import events as log
 from projections.api import holds as hold_api
-from projections.api import journal as journal_api
 from projections.api.accounts import must_exist
 from projections.api.answering import Answer, answer, one
 from projections.api.listing import Listing, found, shown
@@ -40,6 +36,7 @@ from projections.api.parameters import (
     asked,
     digits,
 )
+from projections.api.story import story
 
 OPEN: Final = ("requested", "unknown", "accepted")
 """States of a request that its rail has still to answer."""
@@ -108,19 +105,14 @@ async def read_payment(request: Request) -> Response:
     read = asked(request, PaymentRead)
     answered = await _find_payment(request, read, read.payment)
     row, at = answered.rows[0], Read(min_position=answered.position)
-    upto = {"payment": read.payment, "until": answered.position}
-    events = await answer(request, "payment_events", at, upto, of=[], key="position")
     of_holds = {"holds": _holds_of(row)}
     found_holds = await answer(request, "holds_of", at, of_holds, of=[accounts, holds], key="hold_id")
-    of_entries = {"entries": _entries_of(row, events.rows)}
-    found_entries = await answer(request, "entries_of", at, of_entries, of=[accounts, journal], key="entry_id")
-    story = {
+    whole = {
         **await _with_rest(request, read.payment, resource(row)),
         "holds": [hold_api.resource(hold) for hold in found_holds.rows],
-        "entries": [journal_api.resource(entry) for entry in found_entries.rows],
-        "timeline": [log.resource(event) for event in events.rows],
+        **await story(request, read.payment, answered.position),
     }
-    return one(story, answered.position)
+    return one(whole, answered.position)
 
 
 async def _with_rest(request: Request, payment_id: UUID, payment: dict[str, Any]) -> dict[str, Any]:
@@ -138,14 +130,6 @@ def _holds_of(row: Mapping[str, Any]) -> list[UUID]:
     """Those its requests made, named by what is done and known by their ids before."""
     made = [one["request_id"] for one in row["requests"] if one["operation"] in clearing.HOLDS]
     return [clearing.hold_id(row["payment_id"], request_id) for request_id in made]
-
-
-def _entries_of(row: Mapping[str, Any], events: list[dict[str, Any]]) -> list[UUID]:
-    """Those of its requests, and of what came back of them, which its events name."""
-    named = [one["entry_id"] for one in row["requests"] if one["entry_id"] is not None]
-    came_back = (PaymentReturned.name, PaymentDisputed.name, PaymentDisputeClosed.name)
-    payloads = (msgspec.json.decode(one["payload"]) for one in events if one["name"] in came_back)
-    return [UUID(entry_id) for entry_id in [*named, *(one.get("entry_id") for one in payloads)] if entry_id is not None]
 
 
 async def _find_payment(request: Request, read: Read, payment_id: UUID) -> Answer:

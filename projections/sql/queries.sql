@@ -760,11 +760,11 @@ LEFT JOIN payment_requests AS q ON request_id = %(request)s AND operation = ANY 
 LEFT JOIN payments USING (payment_id)
 LEFT JOIN accounts ON accounts.account_id = q.account_id;
 
--- payment_events --
--- What happened to it up to a position, in its order: from the log alone.
+-- story --
+-- What happened to one thing up to a position, in its order: from the log alone.
 SELECT head AS as_of, head, position, stream, version, name, recorded_at, metadata, payload, NULL AS scope_opened
 FROM (SELECT daybook.head() AS head) AS log
-LEFT JOIN daybook.events ON stream = %(payment)s AND position <= %(until)s::bigint
+LEFT JOIN daybook.events ON stream = %(stream)s AND position <= %(until)s::bigint
 ORDER BY version;
 
 -- holds_of --
@@ -1042,13 +1042,6 @@ FROM t
 LEFT JOIN escrows ON escrow_id = %(escrow)s
 LEFT JOIN accounts AS depositor ON depositor.account_id = depositor_id
 LEFT JOIN accounts AS beneficiary ON beneficiary.account_id = beneficiary_id;
-
--- escrow_events --
--- What happened to it up to a position, in its order: from the log alone.
-SELECT head AS as_of, head, position, stream, version, name, recorded_at, metadata, payload, NULL AS scope_opened
-FROM (SELECT daybook.head() AS head) AS log
-LEFT JOIN daybook.events ON stream = %(escrow)s AND position <= %(until)s::bigint
-ORDER BY version;
 
 -- escrows_due --
 -- As of holds: those whose time has come or soon will, by the clock of the database.
