@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from uuid import UUID
 
-import psycopg
 import pytest
 
 from adapters.postgres.log import PostgresLog
@@ -16,9 +15,8 @@ from domain.audit import GENESIS, seal_hash
 from domain.errors import Unavailable
 from domain.events import EntryPosted
 from replay.point_in_time import moment, replay
-from replay.report import Report
 from replay.stored import Stored
-from replay.verify import verify
+from tests.projected import checked, tamper
 from tests.stored import MemoryStored, ticking, write_everything
 from tests.support import BOOK, asked, freeze, open_account, open_book, reverse, started, transfer
 
@@ -132,11 +130,6 @@ def projected(written: str) -> str:
     return written
 
 
-def checked(dsn: str) -> Report:
-    with PostgresLog(dsn) as log:
-        return verify(log)
-
-
 def test_one_moment(written: str) -> None:
     """
     What is committed after the first look is not seen: all answers are of one moment.
@@ -202,17 +195,6 @@ def test_events_by_name_and_by_what_they_mention(written: str) -> None:
 
 
 # What verification finds on Postgres.
-
-
-def tamper(dsn: str, *statements: str) -> None:
-    """As somebody would who owns the database."""
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        for schema in ("daybook", "daybook_read"):
-            connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO CURRENT_USER".encode())
-        for table in ("events", "postings", "seals"):
-            connection.execute(f"ALTER TABLE daybook.{table} DISABLE TRIGGER append_only".encode())
-        for statement in statements:
-            assert connection.execute(statement.encode()).rowcount != 0, statement
 
 
 def test_a_database_nobody_touched(projected: str) -> None:

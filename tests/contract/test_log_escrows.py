@@ -1,21 +1,15 @@
 """Escrows derived again on Postgres: what was tampered with is found, in any column."""
 
-import asyncio
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from adapters.postgres import applying
 from adapters.postgres.log import PostgresLog
-from adapters.postgres.projecting import catch_up
-from adapters.postgres.store import PostgresEventStore
 from projections import escrows
-from projections.projection import tracked_as
-from tests.conftest import Server, database_on
-from tests.contract.test_log import checked, tamper
+from tests.conftest import Server
 from tests.escrowed import write_escrows
-from tests.stored import write_everything
+from tests.projected import checked, database_with, keep, must_hold_at_any_position, restore, tamper
 
 TABLES = ("escrows", "escrow_parts", "audit_trail")
 
@@ -23,17 +17,8 @@ TABLES = ("escrows", "escrow_parts", "audit_trail")
 @pytest.fixture(scope="module")
 def deals_once(server: Server, template: str) -> Iterator[str]:
     """The DSN of a database with escrows at every stage, and its read models up to date; and kept once more."""
-
-    async def write(dsn: str) -> None:
-        await write_everything(PostgresEventStore(dsn))
-        await write_escrows(PostgresEventStore(dsn))
-
-    with database_on(server, template=template) as dsn:
-        asyncio.run(write(dsn))
-        catch_up(dsn)
-        with psycopg.connect(dsn) as connection:
-            for table in TABLES:
-                connection.execute(f"CREATE TABLE kept_{table} AS TABLE daybook_read.{table}".encode())
+    with database_with(server, template, write_escrows) as dsn:
+        keep(dsn, TABLES)
         yield dsn
 
 
@@ -41,10 +26,7 @@ def deals_once(server: Server, template: str) -> Iterator[str]:
 def deals(deals_once: str) -> Iterator[str]:
     """The same, with the tables as they were once more in the end."""
     yield deals_once
-    with psycopg.connect(deals_once) as connection:
-        for table in TABLES:
-            connection.execute(f"TRUNCATE daybook_read.{table}".encode())
-            connection.execute(f"INSERT INTO daybook_read.{table} TABLE kept_{table}".encode())
+    restore(deals_once, TABLES)
 
 
 def test_a_database_nobody_touched(deals: str) -> None:
@@ -68,24 +50,7 @@ def test_read_models_at_any_position(deals: str, monkeypatch: pytest.MonkeyPatch
     """
     Wherever the projection has got to, its tables are checked as of there.
     """
-    head = checked(deals).head
-    monkeypatch.setattr(applying, "BATCH", 1)
-    with psycopg.connect(deals) as connection:
-        connection.execute("TRUNCATE daybook_read.escrows, daybook_read.escrow_parts")
-        name = tracked_as(escrows)
-        connection.execute("UPDATE daybook_read.tracking SET notification_id = 0 WHERE application_name = %s", (name,))
-    applier = applying.Applier(deals, escrows)
-    try:
-        while applier.apply():
-            if applier.position % 7 == 0 or applier.position == head:
-                report = checked(deals)
-                assert report.findings == (), applier.position
-                through = {check.name: check.through for check in report.checks}
-                assert (through["escrows"], through["escrow_parts"]) == (applier.position, applier.position)
-    finally:
-        while applier.apply():
-            pass  # So that others find it as it was.
-        applier.close()
+    must_hold_at_any_position(deals, escrows, TABLES[:2], monkeypatch)
 
 
 OF_ESCROWS = {

@@ -1,32 +1,23 @@
 """Holds and limits that change, derived again on Postgres: what was tampered with is found."""
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from adapters.postgres.log import PostgresLog
 from adapters.postgres.projecting import catch_up
-from adapters.postgres.store import PostgresEventStore
 from replay.point_in_time import moment, replay
 from tests.conftest import Server, database_on
-from tests.contract.test_log import checked, tamper
-from tests.stored import write_everything, write_holds
+from tests.projected import checked, database_with, name_of, tamper
+from tests.stored import write_holds
 
 
 @pytest.fixture(scope="module")
 def held_template(server: Server, template: str) -> Iterator[str]:
     """The name of a database with holds at every stage of their lives, and its read models up to date."""
-
-    async def write(dsn: str) -> None:
-        await write_everything(PostgresEventStore(dsn))
-        await write_holds(PostgresEventStore(dsn))
-
-    with database_on(server, template=template) as dsn:
-        asyncio.run(write(dsn))
+    with database_with(server, template, write_holds) as dsn:
         catch_up(dsn)
-        yield str(conninfo_to_dict(dsn)["dbname"])
+        yield name_of(dsn)
 
 
 @pytest.fixture

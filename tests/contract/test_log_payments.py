@@ -1,21 +1,15 @@
 """Payments derived again on Postgres: what was tampered with is found, in any column."""
 
-import asyncio
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from adapters.postgres import applying
 from adapters.postgres.log import PostgresLog
-from adapters.postgres.projecting import catch_up
-from adapters.postgres.store import PostgresEventStore
 from projections import payments
-from projections.projection import tracked_as
-from tests.conftest import Server, database_on
-from tests.contract.test_log import checked, tamper
+from tests.conftest import Server
 from tests.paid import write_payments
-from tests.stored import write_everything
+from tests.projected import checked, database_with, keep, must_hold_at_any_position, restore, tamper
 
 TABLES = ("payments", "payment_requests", "disputes", "settlements", "audit_trail")
 
@@ -23,17 +17,8 @@ TABLES = ("payments", "payment_requests", "disputes", "settlements", "audit_trai
 @pytest.fixture(scope="module")
 def paid_once(server: Server, template: str) -> Iterator[str]:
     """The DSN of a database with payments at every stage, and its read models up to date; and kept once more."""
-
-    async def write(dsn: str) -> None:
-        await write_everything(PostgresEventStore(dsn))
-        await write_payments(PostgresEventStore(dsn))
-
-    with database_on(server, template=template) as dsn:
-        asyncio.run(write(dsn))
-        catch_up(dsn)
-        with psycopg.connect(dsn) as connection:
-            for table in TABLES:
-                connection.execute(f"CREATE TABLE kept_{table} AS TABLE daybook_read.{table}".encode())
+    with database_with(server, template, write_payments) as dsn:
+        keep(dsn, TABLES)
         yield dsn
 
 
@@ -41,10 +26,7 @@ def paid_once(server: Server, template: str) -> Iterator[str]:
 def paid(paid_once: str) -> Iterator[str]:
     """The same, with the tables as they were once more in the end."""
     yield paid_once
-    with psycopg.connect(paid_once) as connection:
-        for table in TABLES:
-            connection.execute(f"TRUNCATE daybook_read.{table}".encode())
-            connection.execute(f"INSERT INTO daybook_read.{table} TABLE kept_{table}".encode())
+    restore(paid_once, TABLES)
 
 
 def test_a_database_nobody_touched(paid: str) -> None:
@@ -65,24 +47,7 @@ def test_read_models_at_any_position(paid: str, monkeypatch: pytest.MonkeyPatch)
     """
     Wherever the projection has got to, its tables are checked as of there.
     """
-    head = checked(paid).head
-    monkeypatch.setattr(applying, "BATCH", 1)
-    with psycopg.connect(paid) as connection:
-        connection.execute("TRUNCATE daybook_read.payments, daybook_read.payment_requests, daybook_read.disputes")
-        name = tracked_as(payments)
-        connection.execute("UPDATE daybook_read.tracking SET notification_id = 0 WHERE application_name = %s", (name,))
-    applier = applying.Applier(paid, payments)
-    try:
-        while applier.apply():
-            if applier.position % 7 == 0 or applier.position == head:
-                report = checked(paid)
-                assert report.findings == (), applier.position
-                through = {check.name: check.through for check in report.checks}
-                assert {through[table] for table in TABLES[:3]} == {applier.position}
-    finally:
-        while applier.apply():
-            pass  # So that others find it as it was.
-        applier.close()
+    must_hold_at_any_position(paid, payments, TABLES[:3], monkeypatch)
 
 
 OF_PAYMENTS = {
@@ -245,9 +210,7 @@ def test_tampering_with_what_came_after(paid: str, of: str, which: str) -> None:
     Disputes and settlements have codes of their own; any column of them, or one too few, is found.
     """
     for column, value in (OF_DISPUTES if of == "disputes" else OF_SETTLEMENTS).items():
-        with psycopg.connect(paid) as connection:
-            connection.execute(f"TRUNCATE daybook_read.{of}".encode())
-            connection.execute(f"INSERT INTO daybook_read.{of} TABLE kept_{of}".encode())
+        restore(paid, [of])
         tamper(paid, f"UPDATE daybook_read.{of} SET {column} = {value}"
                      f" WHERE ctid = (SELECT ctid FROM daybook_read.{of} {which})")  # fmt: skip
 

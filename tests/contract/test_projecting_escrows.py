@@ -1,40 +1,24 @@
 """The read model of escrows: in whatever batches, it says of each what the domain says."""
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import dict_row
 
-from adapters.postgres import applying
 from adapters.postgres.projecting import catch_up
-from adapters.postgres.store import PostgresEventStore
 from domain import escrow as escrow_rules
-from domain.escrow import Escrow
-from domain.events import recorded
 from projections import escrows
-from projections.projection import tracked_as
 from tests.conftest import Server, database_on
 from tests.escrowed import write_escrows
-from tests.stored import write_everything
-from tests.support import books_of
+from tests.projected import database_with, folded, must_be_the_same_in_any_batches, name_of, rows
 
 
 @pytest.fixture(scope="module")
 def deals_template(server: Server, template: str) -> Iterator[str]:
     """The name of a database with escrows at every stage of their lives, its read models empty."""
-
-    async def write(dsn: str) -> None:
-        await write_everything(PostgresEventStore(dsn))
-        await write_escrows(PostgresEventStore(dsn))
-
-    with database_on(server, template=template) as dsn:
-        asyncio.run(write(dsn))
-        yield str(conninfo_to_dict(dsn)["dbname"])
+    with database_with(server, template, write_escrows) as dsn:
+        yield name_of(dsn)
 
 
 @pytest.fixture
@@ -44,27 +28,13 @@ def deals(server: Server, deals_template: str) -> Iterator[str]:
         yield dsn
 
 
-def folded(dsn: str) -> dict[UUID, Escrow]:
-    """Every escrow, by the domain."""
-    streams: dict[UUID, list[Any]] = {}
-    for raw in books_of(dsn).events:
-        streams.setdefault(raw.stream_id, []).append(recorded(raw))
-    found = {stream: escrow_rules.fold(stream, events) for stream, events in streams.items()}
-    return {stream: escrow for stream, escrow in found.items() if escrow is not None}
-
-
-def rows(dsn: str, table: str, order: str = "position") -> list[dict[str, Any]]:
-    with psycopg.connect(dsn, row_factory=dict_row) as connection:
-        return connection.execute(f"SELECT * FROM daybook_read.{table} ORDER BY {order}".encode()).fetchall()
-
-
 def test_it_says_what_the_domain_says(deals: str) -> None:
     """
     Statuses, amounts, parts, and who has said what are those of the aggregate, which decides.
     """
     catch_up(deals)
 
-    known = folded(deals)
+    known = folded(deals, escrow_rules.fold)
     found = {row["escrow_id"]: row for row in rows(deals, "escrows")}
     parts: dict[UUID, list[Any]] = {}
     for row in rows(deals, "escrow_parts", "position, number"):
@@ -101,14 +71,5 @@ def test_any_batches_make_the_same_tables(deals: str, monkeypatch: pytest.Monkey
     """
     One event at a time, a few at a time or all at once: the tables come out the same.
     """
-    found = []
-    for batch in (1, 2, 3, 7, 100_000):
-        monkeypatch.setattr(applying, "BATCH", batch)
-        with psycopg.connect(deals) as connection:
-            connection.execute("TRUNCATE daybook_read.escrows, daybook_read.escrow_parts")
-            connection.execute("DELETE FROM daybook_read.tracking WHERE application_name = %s", (tracked_as(escrows),))
-        catch_up(deals)
-        found.append((rows(deals, "escrows"), rows(deals, "escrow_parts", "position, number")))
-
-    assert found[0][0] and found[0][1]
-    assert all(tables == found[0] for tables in found)
+    tables = {"escrows": "position", "escrow_parts": "position, number"}
+    must_be_the_same_in_any_batches(deals, escrows, tables, monkeypatch)

@@ -7,35 +7,23 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import dict_row
 
-from adapters.postgres import applying
 from adapters.postgres.projecting import catch_up
 from adapters.postgres.reads import PostgresReads
-from adapters.postgres.store import PostgresEventStore
 from domain import payment as payment_rules
-from domain.events import recorded
-from domain.payment import UNBEGUN, Payment
+from domain.payment import UNBEGUN
 from projections import payments
 from projections.projection import tracked_as
 from tests.conftest import Server, database_on
 from tests.paid import write_payments
-from tests.stored import write_everything
-from tests.support import books_of
+from tests.projected import database_with, folded, must_be_the_same_in_any_batches, name_of, rows
 
 
 @pytest.fixture(scope="module")
 def paid_template(server: Server, template: str) -> Iterator[str]:
     """The name of a database with payments at every stage of their lives, its read models empty."""
-
-    async def write(dsn: str) -> None:
-        await write_everything(PostgresEventStore(dsn))
-        await write_payments(PostgresEventStore(dsn))
-
-    with database_on(server, template=template) as dsn:
-        asyncio.run(write(dsn))
-        yield str(conninfo_to_dict(dsn)["dbname"])
+    with database_with(server, template, write_payments) as dsn:
+        yield name_of(dsn)
 
 
 @pytest.fixture
@@ -45,27 +33,13 @@ def paid(server: Server, paid_template: str) -> Iterator[str]:
         yield dsn
 
 
-def folded(dsn: str) -> dict[UUID, Payment]:
-    """Every payment, by the domain."""
-    streams: dict[UUID, list[Any]] = {}
-    for raw in books_of(dsn).events:
-        streams.setdefault(raw.stream_id, []).append(recorded(raw))
-    found = {stream: payment_rules.fold(stream, events) for stream, events in streams.items()}
-    return {stream: payment for stream, payment in found.items() if payment is not None}
-
-
-def rows(dsn: str, table: str) -> list[dict[str, Any]]:
-    with psycopg.connect(dsn, row_factory=dict_row) as connection:
-        return connection.execute(f"SELECT * FROM daybook_read.{table} ORDER BY position".encode()).fetchall()
-
-
 def test_it_says_what_the_domain_says(paid: str) -> None:
     """
     Statuses, amounts, requests and their outcomes are those of the aggregate, which decides.
     """
     catch_up(paid)
 
-    known = folded(paid)
+    known = folded(paid, payment_rules.fold)
     found = {row["payment_id"]: row for row in rows(paid, "payments")}
     asked: dict[UUID, list[Any]] = {}
     for row in rows(paid, "payment_requests"):
@@ -105,17 +79,8 @@ def test_any_batches_make_the_same_tables(paid: str, monkeypatch: pytest.MonkeyP
     """
     One event at a time, a few at a time or all at once: the tables come out the same.
     """
-    found = []
-    for batch in (1, 2, 3, 7, 100_000):
-        monkeypatch.setattr(applying, "BATCH", batch)
-        with psycopg.connect(paid) as connection:
-            connection.execute("TRUNCATE daybook_read.payments, daybook_read.payment_requests, daybook_read.disputes")
-            connection.execute("DELETE FROM daybook_read.tracking WHERE application_name = %s", (tracked_as(payments),))
-        catch_up(paid)
-        found.append(tuple(rows(paid, table) for table in ("payments", "payment_requests", "disputes")))
-
-    assert all(found[0])
-    assert all(tables == found[0] for tables in found)
+    tables = dict.fromkeys(("payments", "payment_requests", "disputes"), "position")
+    must_be_the_same_in_any_batches(paid, payments, tables, monkeypatch)
 
 
 def test_nobody_s_account_number_is_there(paid: str) -> None:
@@ -143,7 +108,7 @@ def test_what_is_due(paid: str) -> None:
     All that Daybook may have to go on with by itself, and nothing else; page by page nothing is left out.
     """
     catch_up(paid)
-    known = folded(paid)
+    known = folded(paid, payment_rules.fold)
     waiting = {one.id for one in known.values() if one.status == "processing" and not one.open}
     open_now = {(one.id, request.id, request.state.value) for one in known.values() for request in one.open}
 

@@ -9,12 +9,12 @@ from uuid import UUID, uuid4
 import pytest
 from msgspec.structs import replace
 
-from domain.audit import GENESIS, Seal, seal_hash
 from domain.events import EntryPosted, RawEvent, decode, encode
 from domain.posting import Side
 from replay.matching import AT_ONCE, Matching
 from replay.report import KEPT, Check, Findings, Report
 from replay.verify import verify
+from tests.resealed import found, position_of, reseal
 from tests.stored import MemoryStored, ticking, write_everything
 
 Row = tuple[int, str]
@@ -31,14 +31,6 @@ def stored() -> MemoryStored:
 
 def of_the_log(report: Report) -> list[Check]:
     return [check for check in report.checks if check.name in LOG]
-
-
-def found(report: Report) -> set[tuple[str, int | None]]:
-    return {(finding.code, finding.position) for finding in report.findings}
-
-
-def position_of(stored: MemoryStored, name: str, nth: int = 0) -> int:
-    return [event.position for event in stored.all_events if event.name.startswith(name)][nth]
 
 
 def test_nothing_is_wrong(stored: MemoryStored) -> None:
@@ -136,15 +128,6 @@ def back_in_time(stored: MemoryStored) -> None:
     stored.all_events[10] = replace(stored.all_events[10], recorded_at=early)
     stored.all_seals[10] = replace(stored.all_seals[10], recorded_at=early)
     reseal(stored)
-
-
-def reseal(stored: MemoryStored) -> None:
-    """As somebody would who knows how."""
-    previous = GENESIS
-    for index, seal in enumerate(stored.all_seals):
-        hash = seal_hash(previous, stored.all_events[seal.first - 1 : seal.last])
-        stored.all_seals[index] = Seal(seal.first, seal.last, seal.recorded_at, hash)
-        previous = hash
 
 
 def resealed(tamper: Tamper) -> Tamper:

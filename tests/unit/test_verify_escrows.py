@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,7 +20,6 @@ from domain.events import (
     EscrowReturned,
     EscrowTerms,
     HoldPlaced,
-    RawEvent,
     decode,
     encode,
     recorded,
@@ -30,40 +29,15 @@ from replay.derived import Derived
 from replay.report import Findings, Tally
 from replay.verify import verify
 from tests.escrowed import ESCROW_ACCOUNT, balance_of, write_escrows
+from tests.resealed import Lives, reseal
 from tests.stored import BEGAN, MemoryStored, ticking, write_everything
 from tests.support import BOOK
-from tests.unit.test_verify import found, reseal
 
 OTHER = UUID(int=7)
 
 
-class Deals(NamedTuple):
+class Deals(Lives[Escrow]):
     """A log with escrows at every stage, and the escrows by name."""
-
-    stored: MemoryStored
-    known: dict[str, Escrow]
-
-    def events(self, name: str) -> list[RawEvent]:
-        return list(self.stored.stream(self.known[name].id))
-
-    def at(self, name: str, verb: str, nth: int = 0) -> int:
-        return [event for event in self.events(name) if event.name == f"escrow.{verb}.v1"][nth].position
-
-    def rewrite(self, position: int, **fields: Any) -> None:
-        """The event with those fields, sealed by somebody who knows how."""
-        raw = self.stored.all_events[position - 1]
-        event = replace(decode(raw.name, raw.payload), **fields)
-        self.stored.all_events[position - 1] = replace(raw, payload=encode(event))
-        reseal(self.stored)
-
-    def say(self, position: int, event: EscrowEvent) -> None:
-        """Something else than was said there."""
-        raw = self.stored.all_events[position - 1]
-        self.stored.all_events[position - 1] = replace(raw, name=event.name, payload=encode(event))
-        reseal(self.stored)
-
-    def contradicted(self) -> set[int | None]:
-        return {at for code, at in found(verify(self.stored)) if code == "event_contradicts"}
 
     def words(self) -> str:
         return " ".join(f"{one.position}: {one.expected}." for one in verify(self.stored).findings)

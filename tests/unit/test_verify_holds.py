@@ -9,15 +9,15 @@ import pytest
 from msgspec.structs import replace
 
 from domain import ids
-from domain.events import HoldPlaced, decode, encode, recorded
+from domain.events import HoldPlaced, decode, recorded
 from domain.posting import Side, Totals
 from replay.derived import Derived
 from replay.point_in_time import moment, replay
 from replay.report import Findings, Tally
 from replay.verify import verify
+from tests.resealed import contradicted, found, position_of, reseal, rewrite
 from tests.stored import BEGAN, MemoryStored, ticking, write_everything, write_holds
 from tests.support import BOOK
-from tests.unit.test_verify import found, position_of, reseal
 
 CASH, GOODS = ids.account_id(BOOK, "cash"), ids.account_id(BOOK, "goods")
 
@@ -38,14 +38,6 @@ def test_nothing_is_wrong(stored: MemoryStored) -> None:
 
     assert report.findings == ()
     assert {check.name: check.incomplete for check in report.checks if check.name == "postings"} == {"postings": ""}
-
-
-def rewrite(stored: MemoryStored, position: int, **fields: object) -> None:
-    """The event with those fields, sealed by somebody who knows how."""
-    raw = stored.all_events[position - 1]
-    event = replace(decode(raw.name, raw.payload), **fields)
-    stored.all_events[position - 1] = replace(raw, payload=encode(event))
-    reseal(stored)
 
 
 def postings_of(stored: MemoryStored, position: int, field: str, **changed: object) -> dict[str, object]:
@@ -101,8 +93,7 @@ def test_an_event_that_cannot_follow(stored: MemoryStored, how: str) -> None:
 
     rewrite(stored, position, **change(stored, position))
 
-    contradicted = {at for code, at in found(verify(stored)) if code == "event_contradicts"}
-    assert contradicted & {position, position + 1}
+    assert contradicted(stored) & {position, position + 1}
 
 
 @pytest.mark.parametrize(("name", "when"), [("hold.voided", "late"), ("hold.expired", "early")])
