@@ -277,3 +277,17 @@ def test_the_command(simulation: Simulation) -> None:
     simulation.kill()
     simulation.start()
     assert simulation.effects() == []
+
+
+def test_who_asks_and_is_gone(simulation: Simulation) -> None:
+    """
+    A message of which only a part came, of somebody killed meanwhile, does nothing and is no fault of the simulator's.
+    """
+    host, port = simulation.http.removeprefix("http://").split(":")
+    for _ in range(20):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"POST /upi HTTP/1.1\r\nHost: simulator\r\nContent-Length: 1000\r\n\r\n{")
+            time.sleep(0.02)
+
+    assert simulation.effects() == []
+    assert simulation.end() == 0

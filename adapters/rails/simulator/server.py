@@ -31,7 +31,7 @@ import uvicorn
 from msgspec import Meta, Struct
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
@@ -167,6 +167,7 @@ def create_app(
             *(_route(simulator) for simulator in spoken_over_http),
             *(route for simulator in simulators.values() for route in simulator.routes()),
         ],
+        exception_handlers={ClientDisconnect: _nobody_there},
         lifespan=lifespan,
     )
 
@@ -205,6 +206,11 @@ def _route(simulator: RailSimulator) -> BaseRoute:
 
 def _json(value: Any) -> Response:
     return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+async def _nobody_there(request: Request, error: Exception) -> Response:
+    """Whoever asked was gone before the whole message was there; nothing was done, and nobody hears of it."""
+    return Response()
 
 
 async def _body(request: Request, shape: type[T]) -> T:
