@@ -5,9 +5,7 @@ rails are a simulator's, in a process of its own, with books of its own. What co
 settlement, a dispute that is contested, a reversal.
 """
 
-import os
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +17,9 @@ import pytest
 
 from domain import ids
 from domain.clearing import clearing_code, fees_code, settlement_code
-from tests.serving import TOP, head, until
+from tests.killing import NEVER, Server, mortal
+from tests.ports import two_free_ports
+from tests.serving import head, until
 from tests.simulating import Simulation, simulating
 
 CARD = {"type": "card", "token": "tok_visa", "brand": "visa", "last4": "4242", "expires": "2030-12"}
@@ -32,7 +32,6 @@ IBAN = {
     "holder": "Bob Payee",
     "country": "DE",
 }
-NEVER = 10**9
 
 
 class Life(NamedTuple):
@@ -116,19 +115,18 @@ class World:
         self._url = ""
 
     @contextmanager
-    def serving(self, position: int = NEVER, when: str = "after") -> Iterator["subprocess.Popen[str]"]:
+    def serving(self, position: int = NEVER, when: str = "after") -> Iterator[Server]:
         """A server that dies at that position."""
-        cards = self.simulation.rails["card"].rpartition(":")[2]
-        command = [sys.executable, "-m", "tests.killing", "0", self.simulation.http, cards, str(position), when]
-        environment = {**os.environ, "DATABASE_URL": self.dsn}
-        with subprocess.Popen(command, cwd=TOP, env=environment, stdout=subprocess.PIPE, text=True) as popen:
-            assert popen.stdout is not None
-            try:
-                self._url = f"http://127.0.0.1:{int(popen.stdout.readline())}"
-                until(lambda: self._ready() or popen.poll() is not None)
-                yield popen
-            finally:
-                popen.kill()
+        port = two_free_ports()
+        self._url = f"http://127.0.0.1:{port}"
+        server = mortal(self.dsn, self.simulation, port=port, position=position, after=when == "after")
+        try:
+            until(lambda: self._ready() or not server.is_alive())
+            yield server
+        finally:
+            server.kill()
+            server.join()
+            server.close()
 
     def _ready(self) -> bool:
         try:
@@ -273,7 +271,8 @@ def test_nothing_is_lost_and_nothing_done_twice(
             with world.serving(position, when) as process:
                 world.begin()
                 assert not world.go_on(), f"it was not killed {when} {position}"
-                process.wait(timeout=30)
+                process.join(timeout=30)
+                assert process.exitcode == -signal.SIGKILL
             with world.serving():
                 assert world.go_on()
                 assert world.story() == expected, f"killed {when} {position}"

@@ -9,8 +9,6 @@ against Daybook's requests, clearing accounts, settlements and balances.
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -33,8 +31,9 @@ from adapters.settling import ZONES
 from domain.rail import Rail
 from replay.verify import verify
 from tests.conftest import database_on
+from tests.killing import Server, mortal
 from tests.ports import two_free_ports
-from tests.serving import TOP, until
+from tests.serving import until
 from tests.settled import came, fees, moved
 from tests.simulating import Simulation
 
@@ -46,7 +45,6 @@ REST_S = 60
 """How long payments may take to come to rest when all rails are well again."""
 START_S = 120
 """How long a server may take to be ready, where others keep all cores busy."""
-NEVER = 10**9
 BY_ITSELF = ("return", "disputed", "dispute_won", "dispute_lost")
 """What a rail does without being asked."""
 MOVES = ("capture", "collect", "refund", "payout", "reverse")
@@ -171,7 +169,7 @@ class System:
         self.simulation = Simulation(folder / "rails.jsonl")
         self._port = two_free_ports()
         self._url = f"http://127.0.0.1:{self._port}"
-        self._server: subprocess.Popen[str] | None = None
+        self._server: Server | None = None
         self._crowd = ThreadPoolExecutor(max_workers=24)
         self._asked: list[Future[Asked]] = []
         self.made: list[Made] = []
@@ -191,16 +189,11 @@ class System:
                 self.simulation.kill()
 
     def _serve(self) -> None:
-        cards = self.simulation.rails["card"].rpartition(":")[2]
-        command = [sys.executable, "-m", "tests.killing", str(self._port), self.simulation.http, cards, str(NEVER)]
-        environment = {**os.environ, "DATABASE_URL": self._dsn}
-        self._server = subprocess.Popen(
-            [*command, "after"], cwd=TOP, env=environment, stdout=subprocess.PIPE, text=True
-        )
+        self._server = mortal(self._dsn, self.simulation, port=self._port)
         until(self._ready, seconds=START_S)
 
     def _ready(self) -> bool:
-        assert self._server is not None and self._server.poll() is None, "the server did not start"
+        assert self._server is not None and self._server.is_alive(), "the server did not start"
         try:
             return httpx2.get(f"{self._url}/readyz", timeout=5).is_success
         except httpx2.HTTPError:
@@ -209,9 +202,7 @@ class System:
     def _end_server(self) -> None:
         if self._server is not None:
             self._server.kill()
-            self._server.wait()
-            assert self._server.stdout is not None
-            self._server.stdout.close()
+            self._server.join()
 
     # Asking.
 
