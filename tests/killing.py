@@ -11,13 +11,11 @@ import socket
 import sys
 from typing import Final
 
-import uvicorn
-
 from adapters.observe import logs
 from adapters.postgres.store import PostgresWriting
 from adapters.rails.wiring import simulated
 from adapters.web.app import create_app
-from adapters.web.serve import config
+from adapters.web.serve import server
 from domain.ledger import Batch
 from tests.simulating import Simulation
 
@@ -60,4 +58,4 @@ def _serve(dsn: str, port: int, simulator: str, cards: int, position: int, after
     sys.modules["adapters.paying"].__dict__.update(LEFT_ALONE_S=0.2, LOOK_S=0.2)  # There is no other process.
     sys.modules["adapters.settling"].__dict__.update(LOOK_S=0.3)
     listener = socket.create_server(("127.0.0.1", port))
-    uvicorn.Server(config(create_app(dsn, wiring=simulated(simulator, cards=cards)))).run(sockets=[listener])
+    server(create_app(dsn, wiring=simulated(simulator, cards=cards))).run(sockets=[listener])

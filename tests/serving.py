@@ -21,7 +21,7 @@ import uvicorn
 from adapters.observe import logs
 from adapters.postgres.store import PostgresEventStore
 from adapters.web.app import create_app
-from adapters.web.serve import config
+from adapters.web.serve import server
 from commands.command import Command
 from commands.desk import Outcome
 from tests.documented import must_be_documented
@@ -35,22 +35,22 @@ TOP = Path(__file__).parents[1]
 def serving(dsn: str, **options: Any) -> Iterator[str]:
     """The base URL of an app on a port of its own; `options` are those of `create_app`. Ends as SIGTERM does."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(config(create_app(dsn, **options)))
-    thread = threading.Thread(target=_run, args=(server, listener), name="server")
+    running = server(create_app(dsn, **options))
+    thread = threading.Thread(target=_run, args=(running, listener), name="server")
     thread.start()
     try:
-        until(lambda: server.started or not thread.is_alive())
-        assert server.started, "the server did not start"
+        until(lambda: running.started or not thread.is_alive())
+        assert running.started, "the server did not start"
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        running.should_exit = True
         thread.join()
         listener.close()
 
 
-def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+def _run(running: uvicorn.Server, listener: socket.socket) -> None:
     with suppress(SystemExit):  # The app would not start; it has said why.
-        server.run(sockets=[listener])
+        running.run(sockets=[listener])
 
 
 class Caller(httpx2.Client):
@@ -175,7 +175,7 @@ def main() -> None:
     listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
     app = create_app(os.environ["DATABASE_URL"], project="--no-project" not in sys.argv)
     print(listener.getsockname()[1], flush=True)
-    uvicorn.Server(config(app)).run(sockets=[listener])
+    server(app).run(sockets=[listener])
 
 
 if __name__ == "__main__":

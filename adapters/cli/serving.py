@@ -160,15 +160,13 @@ def url(listener: socket.socket) -> str:
 
 def server(dsn: str, *, projector: bool = True, wiring: "Wiring | None" = None) -> "uvicorn.Server":
     """The web application, ready to run."""
-    import uvicorn
-
+    from adapters.web import serve
     from adapters.web.app import Limits, create_app
-    from adapters.web.serve import config
 
     chosen = settings()
     limits = Limits(**{name: getattr(chosen, name) for name in Limits.__struct_fields__})
     app = create_app(dsn, project=projector, limits=limits, wiring=wiring)
-    return uvicorn.Server(config(app))
+    return serve.server(app)
 
 
 def _wiring(rails: str | None) -> "Wiring | None":

@@ -1,6 +1,7 @@
 """How the application is served: uvicorn, with every wait for a stranger bounded and every answer a problem+json."""
 
 import asyncio
+import socket
 from typing import Any, Final
 
 import uvicorn
@@ -20,6 +21,8 @@ LINGER_MAX: Final = 1024 * 1024
 """Bytes that a refused sender may send on."""
 GRACE_S: Final = 20
 """How long a stop waits for what is in flight; longer than anything in flight is allowed to take."""
+AT_ONCE_MAX: Final = 100
+"""Connections let in before those that are there have their turn again."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -106,12 +109,58 @@ class BoundedProtocol(HttpToolsProtocol):
         self.loop.call_later(LINGER_S, self.transport.close)
 
 
-def config(app: Starlette, *, host: str = "127.0.0.1", port: int = 8080) -> uvicorn.Config:
-    """How uvicorn is to serve it; logging is left to `adapters.observe.logs`."""
-    return uvicorn.Config(
+class Server(uvicorn.Server):
+    """uvicorn's; whoever comes while it is busy is let in with the others who wait.
+
+    uvloop lets in one connection each time round its loop, and with hundreds of busy connections one round takes a
+    tenth of a second, so that newcomers waited for seconds.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._doors: list[socket.socket] = []
+        self._coming: set[asyncio.Task[None]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            door = listener.dup()  # uvloop has the listener itself.
+            door.setblocking(False)
+            self._doors.append(door)
+            asyncio.get_running_loop().add_reader(door, self._let_in, door)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for door in self._doors:
+            asyncio.get_running_loop().remove_reader(door)
+            door.close()
+        await super().shutdown(sockets)
+
+    def _let_in(self, door: socket.socket) -> None:
+        for _ in range(AT_ONCE_MAX):
+            try:
+                connection, _ = door.accept()
+            except OSError:
+                return  # Nobody else; or no file is left, which uvloop has its way with.
+            task = asyncio.create_task(self._take(connection))
+            self._coming.add(task)
+            task.add_done_callback(self._coming.discard)
+
+    async def _take(self, connection: socket.socket) -> None:
+        try:
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        except OSError:
+            connection.close()  # They are gone again.
+
+    def _protocol(self) -> BoundedProtocol:
+        return BoundedProtocol(self.config, self.server_state, self.lifespan.state)
+
+
+def server(app: Starlette) -> Server:
+    """It, ready to run on sockets that are given; logging is left to `adapters.observe.logs`."""
+    config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http=BoundedProtocol,
         ws="none",
         lifespan="on",
@@ -121,3 +170,4 @@ def config(app: Starlette, *, host: str = "127.0.0.1", port: int = 8080) -> uvic
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    return Server(config)

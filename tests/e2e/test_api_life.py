@@ -1,20 +1,27 @@
 """The server's life over HTTP: callers that leave, stops, floods, stalls, a database away; health and metrics."""
 
+import asyncio
 import re
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from itertools import count
 from typing import Any
 
 import httpx2
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from structlog.testing import capture_logs
 
 from adapters.postgres.migrate import MigrationError
@@ -510,3 +517,44 @@ def test_two_servers_on_one_log(database: str) -> None:
         assert (was.status_code, again.status_code) == (201, 201)
         assert was.content == again.content
         assert again.headers["idempotency-replayed"] == "true"
+
+
+def test_who_comes_while_it_is_busy_is_let_in() -> None:
+    """
+    Two hundred that come at once are let in within a few rounds of the server's loop, not one each round.
+    """
+    rounds = count()
+
+    async def be_busy() -> None:
+        while True:
+            next(rounds)
+            time.sleep(0.01)
+            await asyncio.sleep(0)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        task = asyncio.create_task(be_busy())
+        yield
+        task.cancel()
+
+    async def hello(request: Request) -> Response:
+        return Response()
+
+    running = serve.server(Starlette(routes=[Route("/", hello)], lifespan=lifespan))
+    with socket.create_server(("127.0.0.1", 0), backlog=500) as listener:
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+        thread.start()
+        until(lambda: running.started)
+        before = next(rounds)
+        callers = [socket.create_connection(listener.getsockname(), timeout=30) for _ in range(200)]
+        for caller in callers:
+            caller.sendall(b"GET / HTTP/1.1\r\nHost: daybook\r\n\r\n")
+        answers = [caller.recv(12) for caller in callers]
+        taken = next(rounds) - before
+        for caller in callers:
+            caller.close()
+        running.should_exit = True
+        thread.join()
+
+    assert set(answers) == {b"HTTP/1.1 200"}
+    assert taken < 60
