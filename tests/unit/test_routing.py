@@ -367,6 +367,15 @@ def test_volume_is_by_the_routes_own_shares() -> None:
     assert decided(Strategy.VOLUME, draw=0.0).fallbacks == ("steady", "cheap")
 
 
+def test_a_split_of_which_no_route_is_left_goes_to_the_largest_share() -> None:
+    """
+    Where the strategy is volume, whatever the draw: that was of the split.
+    """
+    decisions = [decided(Strategy.VOLUME, draw=draw, split={"gone": 100}) for draw in (0.0, 0.99)]
+
+    assert [(one.chosen, one.how) for one in decisions] == [("steady", How.BEST)] * 2
+
+
 def test_of_equal_totals_the_one_goes_first_that_is_worse_at_nothing() -> None:
     """
     What has no weight still tells two apart, before their priority does.
